@@ -390,10 +390,13 @@ pub enum Alert {
         /// Files in all.
         total: usize,
     },
-    /// The torrent's state is safe on disk. Not told of how far a check is, which is saved, too.
+    /// The torrent's state is safe on disk, and so is the data that it speaks of, unless the
+    /// torrent keeps no state. Not told of how far a check is, which is saved, too.
     Saved {
         /// The torrent.
         torrent: TorrentId,
+        /// Pieces that it speaks of.
+        have: u32,
     },
     /// What the user said of a torrent, that it is to be here or how, is safe in the session
     /// folder.

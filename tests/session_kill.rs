@@ -163,7 +163,7 @@ fn child() {
                 |id| (0..TORRENTS as usize).find(|&n| find(&hashes[n], &mut reactor, id));
             match alert {
                 Alert::Recorded { torrent } => whose(torrent).map(|n| say(format!("recorded {n}"))),
-                Alert::Saved { torrent } => whose(torrent).map(|n| say(format!("saved {n}"))),
+                Alert::Saved { torrent, .. } => whose(torrent).map(|n| say(format!("saved {n}"))),
                 Alert::StorageMoved { torrent, .. } => {
                     whose(torrent).map(|n| say(format!("moved {n}")))
                 }

@@ -192,6 +192,24 @@ impl Progress {
         });
     }
 
+    /// All is there, and is made safe on disk: so many of its files are, if that is told.
+    pub fn writing(&mut self, done: usize, total: usize) {
+        let end = match self {
+            Self::Bar(bar) => bar.bar.length().unwrap_or(0),
+            _ => 0,
+        };
+        let about = || match total {
+            0 => "writing to disk".to_owned(),
+            _ => format!("writing to disk: {done} of {total} files are safe"),
+        };
+        self.tell(
+            end,
+            about,
+            about,
+            || json!({"event": "writing", "files": done, "total_files": total}),
+        );
+    }
+
     /// Something worth a line of its own.
     pub fn say(&self, line: &str) {
         match self {

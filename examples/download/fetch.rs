@@ -14,7 +14,7 @@ use cratetorrent::{
     Verbs, engine::TorrentParams, wire::metainfo::Metainfo,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Problem,
@@ -83,6 +83,8 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     match outcome? {
         Outcome::Complete if !saved => Ok(ExitCode::FAILURE),
         Outcome::Complete => {
+            // The end has made it safe, if nothing has before.
+            fetch.tell_complete();
             if let Some(state) = state.filter(|_| fetch.is_done_with()) {
                 forget(&state);
             }
@@ -198,6 +200,9 @@ impl Subject {
     }
 }
 
+/// What is told of a download that is complete: words, and an object.
+type Told = (String, Value);
+
 /// One torrent on its way.
 struct Fetch {
     options: Options,
@@ -208,7 +213,10 @@ struct Fetch {
     subject: Option<Subject>,
     metadata: MetadataProgress,
     started: Instant,
+    /// All that is wanted is there.
     complete: bool,
+    /// What is to be told of that when it is safe on disk.
+    untold: Option<Told>,
     /// It has served enough.
     served: bool,
     /// Pieces that are there.
@@ -231,6 +239,7 @@ impl Fetch {
             metadata: MetadataProgress::default(),
             started: Instant::now(),
             complete: false,
+            untold: None,
             served: false,
             have: 0,
             began: false,
@@ -252,7 +261,7 @@ impl Fetch {
                 News::Stats(stats) => self.handle_stats(&stats),
                 News::Nothing => {}
             }
-            if self.complete && (self.served || !self.options.seed) {
+            if self.is_safe() && (self.served || !self.options.seed) {
                 return Ok(Outcome::Complete);
             }
             self.give_up_without_peers()?;
@@ -285,6 +294,10 @@ impl Fetch {
                 self.have = stats.have;
                 self.finished(stats.downloaded);
             }
+            Alert::Saving { done, total, .. } if self.complete && !self.is_safe() => {
+                self.progress.writing(done, total);
+            }
+            Alert::Saved { have, .. } if self.complete && have >= self.have => self.safe(),
             Alert::StopReached { .. } => {
                 self.served = true;
                 self.progress.say("served as much as was asked for");
@@ -299,7 +312,7 @@ impl Fetch {
             Alert::StorageFailed { error, retry_in: None, .. } => {
                 return Err(Problem::new(error.to_string()));
             }
-            Alert::StorageFailed { error, .. } if !self.complete => {
+            Alert::StorageFailed { error, .. } if !self.is_safe() => {
                 return Err(Problem::new(format!(
                     "{error}; verified pieces are kept, and the same command goes on from there"
                 )));
@@ -364,6 +377,7 @@ impl Fetch {
         self.patience.handle_stats(stats);
         match stats.phase {
             Phase::Metadata => self.progress.metadata(stats.peers, &self.metadata),
+            _ if self.complete && !self.is_safe() => self.progress.writing(0, 0),
             Phase::Downloading => self.progress.downloading(stats),
             Phase::Seeding => self.progress.seeding(stats),
             _ => {}
@@ -376,11 +390,15 @@ impl Fetch {
         self.complete && is_whole && (self.served || !self.options.seed)
     }
 
+    /// Whether all that is wanted is there, and safe on disk.
+    fn is_safe(&self) -> bool {
+        self.complete && self.untold.is_none()
+    }
+
     fn finished(&mut self, downloaded: u64) {
         if std::mem::replace(&mut self.complete, true) {
             return;
         }
-        self.progress.end();
         let Some(Subject { name, pieces, total }) = &self.subject else { return };
         let (dir, took) = (self.options.dir.display(), self.started.elapsed());
         let place = format!("{name} in {dir}");
@@ -403,11 +421,32 @@ impl Fetch {
                 format!("complete: the selected files of {place}, {}", pace(bytes, took))
             }
         };
-        self.progress.fact(&line, &object);
-        if self.options.seed && !self.engine.local_addrs().is_empty() {
-            self.progress
-                .say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
+        self.untold = Some((line, object));
+        if downloaded == 0 {
+            // Nothing of it was written.
+            self.safe();
+        } else if matches!(self.progress, Progress::Bar(_)) {
+            // Elsewhere it is told if it takes its time.
+            self.progress.writing(0, 0);
         }
+    }
+
+    /// It is complete, and safe on disk.
+    fn safe(&mut self) {
+        if self.untold.is_some() {
+            self.tell_complete();
+            if self.options.seed && !self.engine.local_addrs().is_empty() {
+                self.progress
+                    .say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
+            }
+        }
+    }
+
+    /// Tells that it is complete, if that was not told yet.
+    fn tell_complete(&mut self) {
+        let Some((line, object)) = self.untold.take() else { return };
+        self.progress.end();
+        self.progress.fact(&line, &object);
     }
 
     fn give_up_without_peers(&mut self) -> Result<(), Problem> {

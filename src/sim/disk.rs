@@ -100,6 +100,7 @@ impl MemDisk {
             graves: Graves::default(),
             away: Vec::new(),
             links: 0,
+            nameless: BTreeMap::new(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -270,7 +271,13 @@ impl Disk for MemDisk {
         self.call(DiskCall::RemoveDir, &root.join(below), |state| state.remove_dir(root, below))
     }
 
-    fn close(&self, _path: &Path) {}
+    fn close(&self, path: &Path) {
+        self.state().nameless.remove(path);
+    }
+
+    fn is_replaced(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.state().nameless.contains_key(path))
+    }
 
     fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
         self.state().is_hole(path, offset, len)

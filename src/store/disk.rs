@@ -247,6 +247,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Lets go of what is held open for `path`.
     fn close(&self, path: &Path);
 
+    /// Whether a file is held open for `path` that is not the one to which the path leads: another
+    /// has taken its name, so what was written is nowhere. A disk that holds nothing open, or
+    /// cannot tell files apart, says no.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn is_replaced(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(false)
+    }
+
     /// Whether these bytes of an existing file surely were never written: a hint, which saves
     /// hashing zeroes. A disk that does not know says no.
     fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {

@@ -253,15 +253,7 @@ impl TorrentFiles {
                     Err(e)
                 }
                 Ok(()) if marks & UNSYNCED == 0 => continue,
-                Ok(()) => self.disk.stat(&file.path).and_then(|found| {
-                    // What is open can be synced when it has lost its name, and no start finds it.
-                    if found.is_none() {
-                        self.mark(index, DOUBTFUL);
-                        self.disk.close(&file.path);
-                        return Err(has_gone());
-                    }
-                    Ok(found)
-                }),
+                Ok(()) => self.look_again(index, file),
             };
             match found.map_err(failed) {
                 Ok(found) => self.stats().get_mut(index).into_iter().for_each(|stat| *stat = found),
@@ -269,6 +261,20 @@ impl TorrentFiles {
             }
         }
         result
+    }
+
+    /// Looks at a file that was written and synced. What is open can be synced when it has lost its
+    /// name, and no start finds it.
+    fn look_again(&self, index: usize, file: &LayoutFile) -> io::Result<Option<FileStat>> {
+        let found = self.disk.stat(&file.path)?;
+        let lost = match found {
+            None => has_gone(),
+            Some(_) if self.disk.is_replaced(&file.path)? => was_replaced(),
+            Some(_) => return Ok(found),
+        };
+        self.mark(index, DOUBTFUL);
+        self.disk.close(&file.path);
+        Err(lost)
     }
 
     /// Files that may be on disk.
@@ -357,6 +363,11 @@ impl TorrentFiles {
 
 fn has_gone() -> io::Error {
     io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent")
+}
+
+fn was_replaced() -> io::Error {
+    let what = "another file has taken its place while it was written: recheck the torrent";
+    io::Error::new(ErrorKind::NotFound, what)
 }
 
 /// Whether an error says that data is not there, rather than that it cannot be reached.

@@ -307,6 +307,11 @@ impl Disk for RealDisk {
         let _closed_after_the_lock = self.open_files().by_path.remove(path);
     }
 
+    fn is_replaced(&self, path: &Path) -> io::Result<bool> {
+        let Some((file, _)) = self.open_files().get(path, false) else { return Ok(false) };
+        sys::is_elsewhere(&file, path)
+    }
+
     fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
         self.handle(path, false).is_ok_and(|file| sys::is_hole(&file, offset, len))
     }

@@ -269,7 +269,8 @@ impl SessionFolder {
         }
         self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
         // A file that is open can be written when it has lost its name, and no start finds it.
-        if !self.is_there(0).map_err(failed(StoreOp::Save))? {
+        let is_named = || Ok(self.is_there(0)? && !self.disk.is_replaced(&self.path)?);
+        if !is_named().map_err(failed(StoreOp::Save))? {
             self.disk.close(&self.path);
             log.doubt = Doubt::Gone;
             return Err(failed(StoreOp::Save)(gone()));

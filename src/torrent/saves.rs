@@ -12,6 +12,8 @@ pub(super) struct Saves {
     is_dirty: bool,
     /// Bytes of this run, received and sent, that the saved state tells of.
     totals: (u64, u64),
+    /// Pieces that it speaks of.
+    have: u32,
 }
 
 impl Saves {
@@ -50,9 +52,14 @@ impl Saves {
         self.is_dirty
     }
 
-    /// A state is being saved; `is_dirty`: more is being written meanwhile.
-    pub(super) fn begin(&mut self, is_dirty: bool, totals: (u64, u64)) {
-        *self = Self { is_due: false, is_out: true, is_dirty, totals };
+    /// A state of `have` pieces is being saved; `is_dirty`: more is being written meanwhile.
+    pub(super) fn begin(&mut self, is_dirty: bool, totals: (u64, u64), have: u32) {
+        *self = Self { is_due: false, is_out: true, is_dirty, totals, have };
+    }
+
+    /// Pieces that the state speaks of that was begun to be saved last.
+    pub(super) fn have(&self) -> u32 {
+        self.have
     }
 
     /// A worker has answered.

@@ -446,7 +446,8 @@ impl Torrent {
         let still_writing = self.is_still_writing();
         let state = self.state_to_save(cx.now);
         let counters = &self.swarm.counters;
-        self.saves.begin(still_writing, (counters.down.total(), counters.up.total()));
+        let totals = (counters.down.total(), counters.up.total());
+        self.saves.begin(still_writing, totals, self.swarm.have.count());
         self.note_save();
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.identity.key(), state: Box::new(state), synced: 0 });
@@ -481,7 +482,8 @@ impl Torrent {
         match result {
             Ok(()) => {
                 if !self.was_interim() {
-                    cx.alerts.push(Alert::Saved { torrent: self.identity.id() });
+                    let (torrent, have) = (self.identity.id(), self.saves.have());
+                    cx.alerts.push(Alert::Saved { torrent, have });
                 }
                 // What was found is safe, and need not be looked for again; what is still to be
                 // checked is told with it.

@@ -87,6 +87,27 @@ fn terminated_half_way_it_ends_in_good_order() {
     assert!(twice * 20 < before, "{twice} of {before} bytes were fetched twice");
 }
 
+/// Another program puts its file under the name of one that is being written.
+#[cfg(unix)]
+#[test]
+fn file_replaced_while_fetched_is_no_complete_download() {
+    let torrent = torrent(16, 26);
+    let seeder = Seeder::slow(&torrent, 16 * MIB as u64);
+    let mut bench = Bench::new(&torrent);
+    let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
+    seeder.wait("half of it is served", LIMIT, |seen| seen.bytes >= torrent.len() / 2);
+    let other = bench.dir.join("other");
+    fs::write(&other, [1; 1000]).unwrap();
+    fs::rename(&other, bench.dir.join(&torrent.name)).unwrap();
+    let status = process.wait(LIMIT);
+    let said = process.output();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("another file has taken its place"), "{said}");
+    assert!(!said.contains("complete: "), "{said}");
+    bench.complete(&torrent, &[seeder.addr()], LIMIT);
+    torrent.assert_in(&bench.dir);
+}
+
 #[test]
 fn killed_again_and_again_it_gets_there() {
     // Thirty kills, or so many as KILLS says, each at another moment: while it starts, fetches,

@@ -11,12 +11,12 @@ fn id(n: u32) -> TorrentId {
 fn overflow_is_told_and_terminal_events_survive() {
     let mut alerts = Alerts::new(AlertMask::ALL, 2);
     for n in 0..5 {
-        alerts.push(Alert::Saved { torrent: id(n) });
+        alerts.push(Alert::Saved { torrent: id(n), have: 0 });
     }
     alerts.push(Alert::Removed { torrent: id(9) });
     assert!(matches!(alerts.pop(), Some(Alert::Dropped { count: 3 })));
-    assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent }) if torrent == id(0)));
-    assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent }) if torrent == id(1)));
+    assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent, .. }) if torrent == id(0)));
+    assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent, .. }) if torrent == id(1)));
     assert!(matches!(alerts.pop(), Some(Alert::Removed { .. })));
     assert!(alerts.pop().is_none() && alerts.is_empty());
 }
@@ -60,7 +60,7 @@ fn progress_is_coalesced_and_the_mask_holds() {
     for done in 0..3 {
         alerts.push(Alert::Checking { torrent: id(1), done, total: 3 });
     }
-    alerts.push(Alert::Saved { torrent: id(1) });
+    alerts.push(Alert::Saved { torrent: id(1), have: 0 });
     assert!(matches!(alerts.pop(), Some(Alert::Checking { done: 2, .. })));
     assert!(alerts.pop().is_none());
 }
@@ -88,7 +88,7 @@ fn waiting_alerts_are_bounded_by_the_limit_and_a_few_a_torrent() {
             alerts.push(Alert::Finished { torrent, stats: Default::default() });
             alerts.push(Alert::Distrusted { torrent, error: error() });
             alerts.push(Alert::NoPeers { torrent, no_peers: Default::default() });
-            alerts.push(Alert::Saved { torrent });
+            alerts.push(Alert::Saved { torrent, have: 0 });
         }
         alerts.push(Alert::SessionFailed { error: error(), retry_in: None });
         assert!(alerts.len() <= limit + KEPT_A_TORRENT * TORRENTS as usize + 2, "{}", alerts.len());

@@ -19,11 +19,11 @@ impl State {
         offset: u64,
         buf: &mut [u8],
     ) -> io::Result<usize> {
-        let State { files, troubles, rng, spoilt, .. } = self;
+        let State { files, nameless, troubles, rng, spoilt, .. } = self;
         if troubles.fail_reads || troubles.is_bad(path, offset, buf.len() as u64) {
             return Err(io::Error::other("the disk cannot be read"));
         }
-        let file = files.get(path).ok_or(ErrorKind::NotFound)?;
+        let file = nameless.get(path).or_else(|| files.get(path)).ok_or(ErrorKind::NotFound)?;
         let there = file.now.bytes.get(offset as usize..).unwrap_or_default();
         let mut len = there.len().min(buf.len());
         if troubles.short && len > 1 {
@@ -51,7 +51,7 @@ impl State {
         }
         let offset = self.aim(path, offset, data.len() as u64);
         let room = self.room();
-        let State { files, troubles, rng, now_ns, .. } = self;
+        let State { files, nameless, troubles, rng, now_ns, .. } = self;
         let mut len = data.len() as u64;
         if let Some(left) = &mut troubles.writes_left {
             if *left == 0 {
@@ -62,7 +62,10 @@ impl State {
         if troubles.short && len > 1 {
             len = 1 + rng.below(len);
         }
-        let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        let file = match nameless.get_mut(path) {
+            Some(file) => file,
+            None => files.get_mut(path).ok_or(ErrorKind::NotFound)?,
+        };
         // As far as space goes: a page at a time.
         let mut fits = 0;
         let mut free = room / PAGE;
@@ -137,10 +140,12 @@ impl State {
             return Err(io::Error::other("the disk cannot be written"));
         }
         let now_ns = self.now_ns;
-        let file = self.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        let file = self.opened(path).ok_or(ErrorKind::NotFound)?;
         if len < file.now.bytes.len() as u64 {
-            self.graves.remove(path, Some(file.clone()));
+            let before = file.clone();
+            self.graves.remove(path, Some(before));
         }
+        let file = self.opened(path).ok_or(ErrorKind::NotFound)?;
         file.now.bytes.resize(len as usize, 0);
         file.now.pages.retain(|page| page * PAGE < len);
         file.dropped.retain(|page| page * PAGE < len);
@@ -164,8 +169,11 @@ impl State {
     }
 
     pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
-        let Self { files, rng, troubles, lied, .. } = self;
-        let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        let Self { files, nameless, rng, troubles, lied, .. } = self;
+        let file = match nameless.get_mut(path) {
+            Some(file) => file,
+            None => files.get_mut(path).ok_or(ErrorKind::NotFound)?,
+        };
         if troubles.fail_syncs {
             file.fail_sync(rng);
             self.mirror(path);

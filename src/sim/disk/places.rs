@@ -48,6 +48,20 @@ impl MemDisk {
         places.iter().for_each(|place| self.bring_back(place));
     }
 
+    /// Another program puts a file under the name of one that is open, as a rename does: until the
+    /// process closes it, it goes on with the one that has lost its name.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) {
+        let old = self.state().files.get(path).cloned();
+        self.put(path, bytes);
+        let mut state = self.state();
+        state.nameless.extend(old.map(|old| (path.to_owned(), old)));
+    }
+
+    /// The process has ended: nothing is held open any more.
+    pub(in crate::sim) fn close_all(&self) {
+        self.state().nameless.clear();
+    }
+
     /// Another program appends `bytes` to every file below `dir`, but for our own records. What the
     /// files had stays as it is.
     pub fn lengthen(&self, dir: &Path, bytes: u64) {

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) away: Vec<Away>,
     /// Hard links that were made.
     pub(super) links: u64,
+    /// Files that the process holds open under names that lead to others by now.
+    pub(super) nameless: BTreeMap<PathBuf, File>,
 }
 
 /// A place that is away, with what is there.
@@ -174,6 +176,11 @@ pub(super) fn pages(offset: u64, len: u64) -> std::ops::Range<u64> {
 }
 
 impl State {
+    /// The file that is written, read and synced by this name.
+    pub(super) fn opened(&mut self, path: &Path) -> Option<&mut File> {
+        self.nameless.get_mut(path).or_else(|| self.files.get_mut(path))
+    }
+
     /// The file at `path`, and that on a drive that belongs there and is away.
     pub(super) fn anywhere(&self, path: &Path) -> impl Iterator<Item = &File> {
         let away = self.away.iter().map(|away| &away.files);

@@ -93,6 +93,23 @@ fn file_taken_away_while_it_is_fetched_is_fetched_again() {
 }
 
 #[test]
+fn file_replaced_while_it_is_fetched_is_fetched_again() {
+    for seed in 0..5 {
+        let (mut world, _, leech, sample) = begun(30 + seed);
+        let dir = world.params(leech, &sample, &[]).dir;
+        let (path, _, bytes) = sample.files_in(&dir).next().unwrap();
+        world.disk(leech).replace(&path, &vec![0xA5; bytes.len()]);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+        world.run_for(secs(60));
+        assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+        for (path, _, bytes) in sample.files_in(&dir) {
+            assert_eq!(world.disk(leech).content(&path).as_deref(), Some(bytes), "seed {seed}");
+        }
+        assert!(world.told(leech, |a| matches!(a, Alert::Distrusted { .. })).is_some());
+    }
+}
+
+#[test]
 fn file_written_anew_with_the_same_bytes_is_served_on() {
     let (mut world, from, leech, sample) = begun(9);
     let dir = world.params(from, &sample, &[]).dir;

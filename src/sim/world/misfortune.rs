@@ -109,6 +109,9 @@ impl World {
         n.life += 1;
         n.wake = None;
         n.up = false;
+        if let Body::Engine(host) = &n.body {
+            host.disk.close_all();
+        }
         self.book.write(self.now, Deed::At { node, what });
     }
 

@@ -1,7 +1,7 @@
 //! What the real disk asks of a Unix system: reads and writes by position, holes, hints, and paths
 //! that follow no link.
 
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use std::os::fd::OwnedFd;
 
@@ -87,6 +87,16 @@ pub(super) fn stat_open(file: &File) -> io::Result<Option<FileStat>> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn stat_open(_: &File) -> io::Result<Option<FileStat>> {
     Ok(None)
+}
+
+/// Whether `path` leads to another file than this one, or to none.
+pub(super) fn is_elsewhere(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) != (own.dev(), own.ino())),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(true),
+        Err(e) => Err(e),
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -96,6 +96,15 @@ pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
     Ok(fs::remove_dir(root.join(below)).is_ok())
 }
 
+/// The standard library does not tell files apart there, only whether one is there.
+pub(super) fn is_elsewhere(_: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(false),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
 pub(super) fn stat_open(_: &File) -> io::Result<Option<FileStat>> {
     Ok(None)
 }

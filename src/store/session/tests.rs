@@ -96,6 +96,25 @@ fn log_that_has_lost_its_name_keeps_nothing() {
     assert_eq!(restored.damaged, 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn log_that_was_renamed_over_keeps_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (folder, _) = open(dir.path()).unwrap();
+    let (log, copy) = (dir.path().join("session.ct"), dir.path().join("copy"));
+    folder.append(&[add(1)]).unwrap();
+    // An older copy takes its place: it is no longer than the log was then.
+    fs::copy(&log, &copy).unwrap();
+    fs::rename(&copy, &log).unwrap();
+    let error = folder.append(&[add(2)]).unwrap_err();
+    assert!(error.to_string().ends_with("the session's log is gone from there"), "{error}");
+    // It is the log, though: what is told again is appended to it.
+    folder.append(&[add(2)]).unwrap();
+    drop(folder);
+    let (_, restored) = open(dir.path()).unwrap();
+    assert_eq!(told(&restored), ["torrent 1 in new", "torrent 2 in new"]);
+}
+
 #[test]
 fn appended_records_are_read_at_the_next_open() {
     let dir = TempDir::new().unwrap();

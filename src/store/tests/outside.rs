@@ -266,6 +266,33 @@ fn file_that_has_lost_its_name_is_not_safe_though_it_is_open() {
     assert!(!(0..3).any(|nth| opened.have.has(t.piece(nth))), "{opened:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn file_that_was_renamed_over_is_not_safe_though_it_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let runner = real();
+    let t = Fixture::new(dir.path(), 1000, &[("a", 3000), ("b", 700)]);
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[0, 1]);
+    runner.save(t.have(&[0, 1]), true).unwrap();
+    let [path, other] = ["torrent/a", "other"].map(|name| dir.path().join(name));
+    // Nothing is written to it since: what is open was safe, and a start sees another file.
+    fs::write(&other, vec![1; 3000]).unwrap();
+    fs::rename(&other, &path).unwrap();
+    runner.save(t.have(&[0, 1]), true).unwrap();
+    write(&t, &runner, &[2]);
+    let error = runner.save(t.have(&[0, 1, 2]), true).unwrap_err();
+    assert!(error.op == StoreOp::Sync && error.is_missing(), "{error}");
+    assert!(error.to_string().contains("another file has taken its place"), "{error}");
+    let opened = runner.open(&t).unwrap();
+    assert!(opened.have.is_clear() && opened.check.count() == 3, "{opened:?}");
+    // What is written from now on is written to the file that is there.
+    write(&t, &runner, &t.all());
+    runner.save(t.have(&t.all()), false).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), t.data[..3000]);
+    assert!(real().open(&t).unwrap().have.is_full());
+}
+
 #[test]
 fn padding_that_was_verified_is_not_lost() {
     let (disk, runner) = bad();
