@@ -86,7 +86,8 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
             // The end has made it safe, if nothing has before.
             fetch.tell_complete();
             if let Some(state) = state.filter(|_| fetch.is_done_with()) {
-                forget(&state);
+                let lacks = known.and_then(|known| Some(!known.trees.as_ref()?.is_complete()));
+                forget(&state, lacks == Some(true));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -147,9 +148,14 @@ fn priorities(
     Ok((0..count).map(priority).collect())
 }
 
-/// Removes the state of a download that is whole, and its folder if nothing else is in it.
-fn forget(state: &Path) {
+/// Removes the state of a download that is whole, and its folder if nothing else is in it. Piece
+/// layers that came from peers stay if the torrent's file `lacks` them: the next start, or who
+/// serves it, has them from there.
+fn forget(state: &Path, lacks: bool) {
     let _ = fs::remove_file(state);
+    if !lacks {
+        let _ = fs::remove_file(state.with_added_extension("layers"));
+    }
     if let Some(folder) = state.parent() {
         let _ = fs::remove_dir(folder);
     }

@@ -10,7 +10,7 @@ mod state;
 
 use std::{fmt, ops::Range};
 
-pub(crate) use self::error::Changed;
+pub(crate) use self::{error::Changed, spec::layers_beside};
 pub use self::{
     error::{StoreError, StoreOp},
     spec::{Allocation, Borrowed, FoundNames, Leftovers, Opened, StoreSpec, Trust},

@@ -193,6 +193,7 @@ impl Storage for FileStorage {
         let arrange = files.needs_arranging();
         let names = files.layout().found_names(spec);
         let too_long = files.too_long();
+        let trees = resume::load_layers(self.disk(), spec);
         self.set(PlacedFiles::new(spec, files));
         let state::Decision { have, check, partial, .. } = decision;
         Ok(Opened {
@@ -207,6 +208,7 @@ impl Storage for FileStorage {
             names,
             too_long,
             lost,
+            trees,
         })
     }
 

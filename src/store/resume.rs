@@ -14,8 +14,12 @@ use crate::{
         partial::{BlockSet, PartialPiece},
         storage::{SaveState, StoreError, StoreOp, StoreSpec},
         tracker_events::TrackerEvents,
+        trees::Trees,
     },
-    wire::resume::{ResumeFile, ResumePartial, ResumeStat},
+    wire::{
+        metainfo::kept_layers,
+        resume::{ResumeFile, ResumePartial, ResumeStat},
+    },
 };
 
 /// A state file that was read.
@@ -75,6 +79,24 @@ pub(super) fn load(
     }))
 }
 
+/// The trees of a torrent with the piece layers that were kept beside its state, if any were.
+pub(super) fn load_layers(disk: &dyn Disk, spec: &StoreSpec) -> Option<Trees> {
+    let (path, trees) = spec.layers_file().filter(|_| !spec.in_session).zip(spec.trees.as_ref())?;
+    let bytes = match disk.load(&path, kept_layers::max_len(trees) as u64) {
+        Ok(bytes) => bytes?,
+        Err(error) => {
+            log::warn!("{}: {error}", path.display());
+            return None;
+        }
+    };
+    let mut trees = trees.clone();
+    if let Err(error) = kept_layers::decode(&bytes, &mut trees) {
+        log::warn!("{}: {error}", path.display());
+        return None;
+    }
+    Some(trees)
+}
+
 /// An unfinished piece of the state, if the torrent has such a piece with so many blocks.
 fn mint(saved: &ResumePartial, geometry: &Geometry, have: &Bitfield) -> Option<PartialPiece> {
     let piece = geometry.piece(saved.piece).ok().filter(|&piece| !have.has(piece))?;
@@ -88,7 +110,16 @@ pub(super) fn encode(
     stats: &[Option<FileStat>],
     parts: Option<FileStat>,
 ) -> Vec<u8> {
-    let SaveState { have, dirty, downloaded, uploaded, partial, unchecked, tracker_events } = state;
+    let SaveState {
+        have,
+        dirty,
+        downloaded,
+        uploaded,
+        partial,
+        unchecked,
+        tracker_events,
+        layers: _,
+    } = state;
     let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
     let files = stats.iter().map(|s| s.map(stat)).collect();
     let partial = partial

@@ -21,6 +21,7 @@ use crate::base::{
 mod doubts;
 pub(super) mod faults;
 mod jobs;
+mod layers;
 mod names;
 mod outside;
 mod resuming;
@@ -168,6 +169,7 @@ pub(super) trait Jobs {
             partial,
             unchecked,
             tracker_events: Default::default(),
+            layers: None,
         };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }) {
             Done::Saved { torrent: KEY, result, .. } => result,

@@ -64,6 +64,11 @@ impl Content {
         self.tree_hashes.as_deref()?.passed_over()
     }
 
+    /// Whether piece layers are to be kept beside the state.
+    pub(super) fn keeps_layers(&self) -> bool {
+        self.tree_hashes.as_deref().is_some_and(TreeHashes::keeps_beside_state)
+    }
+
     pub(super) fn tree_hashes_mut(&mut self) -> &mut TreeHashes {
         self.tree_hashes.get_or_insert_with(|| Box::new(TreeHashes::new()))
     }

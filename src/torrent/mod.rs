@@ -248,17 +248,19 @@ impl Torrent {
     fn spec_at(&self, place: Place, conf: &Conf) -> Option<StoreSpec> {
         let metainfo = self.content.metainfo()?;
         let Place { dir, state_file, renames, storage } = place;
+        let in_session = self.persistence.is_on();
         Some(StoreSpec {
             single_file: metainfo.single_file,
             allocation: conf.storage.allocation,
             state_file,
-            in_session: self.persistence.is_on(),
+            in_session,
             trust: self.lifecycle.trust(),
             skipped: self.content.priorities().skipped(),
             renames,
             aliases: self.location.aliases().to_vec(),
             borrowed: self.location.shared().borrowed(),
             kept: self.location.shared().kept(),
+            trees: metainfo.trees.clone().filter(|trees| !in_session && !trees.is_complete()),
             storage,
             ..StoreSpec::new(
                 *self.identity.hashes(),

@@ -25,6 +25,7 @@ use crate::{
         missing_data::MissingData,
         partial_pieces::PartialPieces,
         picker::Picker,
+        tree_hashes::TreeHashes,
     },
 };
 
@@ -168,8 +169,10 @@ impl Torrent {
                 tracker_events,
                 names,
                 too_long,
-                ..
+                trees,
+                lost: _,
             }) => {
+                trees.into_iter().for_each(|trees| self.restore_layers(trees));
                 self.handle_found(partial);
                 self.note_too_long(too_long);
                 if let Some(hashes) = self.content.tree_hashes() {
@@ -449,6 +452,7 @@ impl Torrent {
         let totals = (counters.down.total(), counters.up.total());
         self.saves.begin(still_writing, totals, self.swarm.have.count());
         self.note_save();
+        self.content.tree_hashes().into_iter().for_each(TreeHashes::begin_to_keep);
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.identity.key(), state: Box::new(state), synced: 0 });
     }
@@ -468,6 +472,7 @@ impl Torrent {
             } else {
                 Default::default()
             },
+            layers: self.layers_to_keep(),
         }
     }
 
@@ -479,6 +484,8 @@ impl Torrent {
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
         self.saves.end();
+        let is_kept = result.is_ok();
+        self.content.tree_hashes().into_iter().for_each(|hashes| hashes.end_keeping(is_kept));
         match result {
             Ok(()) => {
                 if !self.was_interim() {

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     base::{
         arena::Key, bitfield::Bitfield, geometry::PieceIndex, job::Job, merkle::Node,
-        storage::StoreError, time::Instant,
+        storage::StoreError, time::Instant, trees::Trees,
     },
     proto::hashes::{CHUNK, HashFetch, HashLimits, leaves_of},
     torrent::{
@@ -46,9 +46,24 @@ pub(super) struct TreeHashes {
     passed_over: Option<Bitfield>,
     /// The info dictionary is read back, to be kept with the layers that have come.
     keeping: bool,
+    /// Whether the layers that have come are kept beside the state of a torrent that is in no
+    /// session folder.
+    beside_state: Kept,
     pub(super) roots: FoundRoots,
     /// Bad pieces that wait for their leaves, and until when.
     held: BTreeMap<PieceIndex, Instant>,
+}
+
+/// How far something is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kept {
+    /// It is, or need not be.
+    #[default]
+    Yes,
+    /// It is to be.
+    Due,
+    /// A worker keeps it.
+    Out,
 }
 
 impl TreeHashes {
@@ -59,6 +74,7 @@ impl TreeHashes {
             serving: None,
             passed_over: None,
             keeping: false,
+            beside_state: Kept::default(),
             roots: FoundRoots::default(),
             held: BTreeMap::new(),
         }
@@ -73,6 +89,25 @@ impl TreeHashes {
     /// what lies there may be good, and may not be safe.
     pub(super) fn passed_over(&self) -> Option<&Bitfield> {
         self.passed_over.as_ref()
+    }
+
+    /// Whether layers that have come are to be kept beside the state.
+    pub(super) fn keeps_beside_state(&self) -> bool {
+        self.beside_state != Kept::Yes
+    }
+
+    /// The state is saved, and the layers beside it, if they are to be.
+    pub(super) fn begin_to_keep(&mut self) {
+        if self.beside_state == Kept::Due {
+            self.beside_state = Kept::Out;
+        }
+    }
+
+    /// That is done, or has failed. What has come meanwhile is still to be kept.
+    pub(super) fn end_keeping(&mut self, is_kept: bool) {
+        if self.beside_state == Kept::Out {
+            self.beside_state = if is_kept { Kept::Yes } else { Kept::Due };
+        }
     }
 
     /// The torrent was opened: a check begins that looks at all that is not believed.
@@ -342,12 +377,14 @@ impl Torrent {
 
     // Layers that have come are kept.
 
-    /// The metainfo is to have the layers that have come, in the session folder, too.
+    /// The metainfo is to have the layers that have come, in the session folder, too; without one
+    /// they are kept beside the torrent's state.
     pub(super) fn keep_layers(&mut self, cx: &mut Cx) {
         let Some(trees) = self.swarm.hashes().trees().cloned() else { return };
         self.content.set_trees(trees);
         if !self.persistence.is_on() {
-            return;
+            self.content.tree_hashes_mut().beside_state = Kept::Due;
+            return self.changed(cx);
         }
         let Some(metainfo) = self.content.metainfo() else { return };
         let span = metainfo.info_span.clone();
@@ -359,6 +396,19 @@ impl Torrent {
         let (torrent, info_hash) = (self.identity.key(), self.identity.hashes().key());
         self.swarm.jobs_out += 1;
         cx.job(Job::Info { torrent, info_hash, span });
+    }
+
+    /// The layers that are to be kept beside the state.
+    pub(super) fn layers_to_keep(&self) -> Option<Trees> {
+        let keeps = !self.persistence.is_on() && self.content.keeps_layers();
+        self.content.metainfo().filter(|_| keeps)?.trees.clone()
+    }
+
+    /// Layers that an earlier run has kept.
+    pub(super) fn restore_layers(&mut self, trees: Trees) {
+        log::debug!("{} lacks the layers of {} pieces", self.content.name(), trees.unknown());
+        self.content.set_trees(trees.clone());
+        self.swarm.set_trees(trees);
     }
 
     /// The info dictionary was read back, maybe to be kept with the layers.

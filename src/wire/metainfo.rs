@@ -5,6 +5,7 @@
 
 mod builder;
 mod fields;
+pub(crate) mod kept_layers;
 mod names;
 mod parse;
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! What a torrent's storage is told when it is opened, and what it finds.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Storage, StoreError};
 use crate::base::{
     arena::Key, bitfield::Bitfield, distrust::Distrust, files::FileEntry, geometry::Geometry,
     ids::Identity, partial::PartialPiece, paths::STATE_FOLDER, tracker_events::TrackerEvents,
+    trees::Trees,
 };
 
 /// How files get their space.
@@ -88,6 +92,9 @@ pub struct StoreSpec {
     /// Files that another torrent of the session has, too, where they are now, by number,
     /// ascending: neither deleted nor taken away.
     pub kept: Vec<usize>,
+    /// Its merkle trees (BEP 52), if piece layers of them are not known: then those that were kept
+    /// beside its state are read.
+    pub trees: Option<Trees>,
     /// Where its bytes are, if not in files below `dir`.
     pub storage: Option<Arc<dyn Storage>>,
 }
@@ -118,8 +125,14 @@ impl StoreSpec {
             aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
+            trees: None,
             storage: None,
         }
+    }
+
+    /// Where piece layers are kept that came from peers: beside the state file, if there is one.
+    pub fn layers_file(&self) -> Option<PathBuf> {
+        self.state_file.as_deref().map(layers_beside)
     }
 
     /// Where the bytes are of files that are not made: in the folder of the states, below the
@@ -127,6 +140,11 @@ impl StoreSpec {
     pub fn parts_file(&self) -> PathBuf {
         self.dir.join(STATE_FOLDER).join(format!("{}.parts", self.identity.info_hash()))
     }
+}
+
+/// Where piece layers are kept beside this state file.
+pub(crate) fn layers_beside(state_file: &Path) -> PathBuf {
+    state_file.with_added_extension("layers")
 }
 
 /// What was found when a torrent's storage was opened.
@@ -158,6 +176,9 @@ pub struct Opened {
     /// Pieces with a byte in a file that the saved state knows, if there is none of the torrent's
     /// files, nor its part file; else 0.
     pub lost: u32,
+    /// [`StoreSpec::trees`] with the piece layers that were [kept](super::SaveState::layers), if
+    /// any were.
+    pub trees: Option<Trees>,
 }
 
 impl Opened {
@@ -175,6 +196,7 @@ impl Opened {
             names: FoundNames::default(),
             too_long: Vec::new(),
             lost: 0,
+            trees: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::{
     bitfield::Bitfield, ids::WireHash, partial::PartialPiece, tracker_events::TrackerEvents,
+    trees::Trees,
 };
 
 /// What to remember of a torrent. The store adds what it knows of the files.
@@ -24,6 +25,10 @@ pub struct SaveState {
     pub unchecked: Option<Bitfield>,
     /// What its trackers have still to hear; empty where the session's records keep that.
     pub tracker_events: TrackerEvents,
+    /// Merkle trees whose piece layers came from peers, or were found (BEP 52), and are still to be
+    /// kept for the next start, in their own file. `None` where that is done, where the metainfo
+    /// has them, or where a session's records do.
+    pub layers: Option<Trees>,
 }
 
 /// What a record of a session folder says.

@@ -129,6 +129,7 @@ impl Rig {
             partial: Vec::new(),
             unchecked: None,
             tracker_events: Default::default(),
+            layers: None,
         })
     }
 

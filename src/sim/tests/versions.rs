@@ -177,6 +177,39 @@ fn what_a_check_passed_over_is_checked_after_a_restart() {
 }
 
 #[test]
+fn layers_that_came_are_kept_beside_the_state() {
+    for format in [Format::V2, Format::Hybrid] {
+        let sample = layered(format);
+        let lacking = sample.without_layers();
+        let mut world = World::new(9);
+        let (seed, node) = (world.node(loud()), world.node(loud()));
+        world.seed_with(seed, &sample);
+        world.download(node, &lacking, &[seed]);
+        assert!(world.run_until(|w| w.is_complete(node), secs(600)), "{:?}", world.stats(node));
+        world.run_for(secs(60));
+        let restart = |world: &mut World| {
+            world.tell(node, |engine| engine.shutdown());
+            assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+            world.kill(node);
+            world.restart(node);
+        };
+        restart(&mut world);
+        let reads = world.disk(node).calls(DiskCall::Read);
+        world.run_for(secs(60));
+        assert!(world.is_complete(node), "{:?}", world.stats(node));
+        let id = world.torrent(node);
+        let metainfo = world.engine(node).metainfo(id).unwrap();
+        assert!(metainfo.trees.as_ref().is_some_and(|trees| trees.is_complete()));
+        assert_eq!(world.disk(node).calls(DiskCall::Read), reads, "{format:?} is hashed again");
+        // Others have them from it.
+        world.kill(seed);
+        let late = world.node(loud());
+        world.download(late, &lacking, &[node]);
+        assert!(world.run_until(|w| w.is_complete(late), secs(600)), "{:?}", world.stats(late));
+    }
+}
+
+#[test]
 fn liar_about_hashes_is_banned_and_another_is_believed() {
     let sample = layered(Format::V2);
     for nth in [0, 1, 511, 512, 520] {

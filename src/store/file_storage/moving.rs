@@ -12,7 +12,7 @@ use super::super::{
 use super::{FileStorage, saving::PlacedFiles};
 use crate::base::{
     paths::Case,
-    storage::{Leftovers, SaveState, StoreError, StoreOp, StoreSpec},
+    storage::{Leftovers, SaveState, StoreError, StoreOp, StoreSpec, layers_beside},
 };
 
 impl FileStorage {
@@ -39,12 +39,10 @@ impl FileStorage {
         let paths = old.files.paths().into_iter().zip(files.paths()).zip(old.files.seen());
         let mut pairs: Vec<_> =
             paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
-        pairs.extend(
-            old.saved_at
-                .as_ref()
-                .zip(spec.state_file.as_ref())
-                .and_then(|(a, b)| carry(a, b, false, true)),
-        );
+        let states = old.saved_at.as_ref().zip(spec.state_file.as_ref()).into_iter();
+        let states = states
+            .flat_map(|(a, b)| [(a.clone(), b.clone()), (layers_beside(a), layers_beside(b))]);
+        pairs.extend(states.filter_map(|(a, b)| carry(&a, &b, false, true)));
 
         // A copy is safe when it is made; if it is taken back, what stays must be no less so.
         let in_doubt =
@@ -122,8 +120,13 @@ impl FileStorage {
         let kept = files.paths_of(&spec.kept);
         // The state first: a kill that leaves it without its data would make a torrent whose data
         // has vanished of one that was removed.
-        let mut paths: Vec<_> =
-            spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
+        let states = spec.state_file.clone().into_iter().chain(spec.layers_file());
+        let mut paths: Vec<_> = states
+            .flat_map(|path| {
+                let temporary = temporary(&path);
+                [path, temporary]
+            })
+            .collect();
         paths.extend(files.paths().into_iter().filter(|path| !kept.contains(path)));
         paths.push(export_file(&parts));
         let below: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();

@@ -3,10 +3,17 @@
 use std::{path::PathBuf, sync::Mutex};
 
 use super::super::{files::TorrentFiles, relocate::Carried, resume, torrent::lock};
-use crate::base::{
-    geometry::Geometry,
-    ids::Identity,
-    storage::{RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust},
+use crate::{
+    base::{
+        geometry::Geometry,
+        ids::Identity,
+        storage::{
+            RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust,
+            layers_beside,
+        },
+        trees::Trees,
+    },
+    wire::metainfo::kept_layers,
 };
 
 /// Files that are synced before a job tells how far it is.
@@ -99,6 +106,8 @@ impl PlacedFiles {
             }));
         }
         let Some(path) = self.state_file() else { return Ok(None) };
+        // Before the state: it was held against them.
+        let kept = state.layers.take().map_or(Ok(()), |trees| self.save_layers(&trees));
         self.vouch(&mut state, synced);
         let bytes = resume::encode(
             &self.identity,
@@ -110,7 +119,15 @@ impl PlacedFiles {
             .disk()
             .save(path, &bytes)
             .map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
-        Ok(None)
+        kept.map(|()| None)
+    }
+
+    /// Keeps piece layers beside the state.
+    fn save_layers(&self, trees: &Trees) -> Result<(), StoreError> {
+        let Some(path) = &self.saved_at.as_deref().map(layers_beside) else { return Ok(()) };
+        let bytes = kept_layers::encode(trees);
+        let saved = self.files.disk().save(path, &bytes);
+        saved.map_err(|e| StoreError::new(StoreOp::Save, path, e))
     }
 
     pub(super) fn sync_and_save(

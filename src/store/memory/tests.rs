@@ -28,6 +28,7 @@ fn state(have: Bitfield) -> Box<SaveState> {
         partial: Vec::new(),
         unchecked: None,
         tracker_events: TrackerEvents::default(),
+        layers: None,
     })
 }
 

@@ -56,6 +56,7 @@ fn save() -> Job {
         partial: Vec::new(),
         unchecked: None,
         tracker_events: Default::default(),
+        layers: None,
     };
     Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }
 }

@@ -131,6 +131,7 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
         partial: Vec::new(),
         unchecked: None,
         tracker_events: Default::default(),
+        layers: None,
     };
     batch.push(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
     batch.extend(t.all().into_iter().map(|i| Job::Check {

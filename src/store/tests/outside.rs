@@ -21,6 +21,7 @@ fn whole(t: &Fixture) -> SaveState {
         downloaded: 0,
         uploaded: 0,
         tracker_events: Default::default(),
+        layers: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn state(fixture: &Fixture) -> Box<SaveState> {
         partial: Vec::new(),
         unchecked: None,
         tracker_events: Default::default(),
+        layers: None,
     })
 }
 

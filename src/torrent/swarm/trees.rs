@@ -3,16 +3,23 @@
 
 use super::Swarm;
 use crate::{
-    base::{geometry::PieceIndex, merkle::Node},
+    base::{geometry::PieceIndex, merkle::Node, trees::Trees},
     wire::hash_range::HashRange,
 };
 
 impl Swarm {
+    /// The trees with the piece layers that an earlier run has kept.
+    pub(crate) fn set_trees(&mut self, trees: Trees) {
+        if let Some(known) = self.subject.hashes.trees_mut() {
+            *known = trees;
+        }
+    }
+
     /// A part of a piece layer came, and is proven: its pieces may be asked for.
     pub(crate) fn learn_layer(&mut self, root: &Node, index: u32, nodes: &[Node]) {
         let Some(trees) = self.subject.hashes.trees_mut() else { return };
         let places: Vec<_> = trees.of_root(root).map(|tree| (tree.first, tree.pieces)).collect();
-        let known = |trees: &crate::base::trees::Trees, piece| trees.piece(piece).is_some();
+        let known = |trees: &Trees, piece| trees.piece(piece).is_some();
         let mut fresh = Vec::new();
         for (first, pieces) in places {
             let end = pieces.min(index.saturating_add(nodes.len() as u32));
