@@ -100,6 +100,7 @@ impl MemDisk {
             graves: Graves::default(),
             away: Vec::new(),
             links: 0,
+            open: BTreeSet::new(),
             nameless: BTreeMap::new(),
         };
         Self { state: Mutex::new(state) }
@@ -272,7 +273,7 @@ impl Disk for MemDisk {
     }
 
     fn close(&self, path: &Path) {
-        self.state().nameless.remove(path);
+        self.state().let_go(path);
     }
 
     fn is_replaced(&self, path: &Path) -> io::Result<bool> {

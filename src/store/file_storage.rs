@@ -139,6 +139,8 @@ impl Storage for FileStorage {
         let files = self.system.files(spec, Names::find(self.disk(), spec, known)?)?;
         if let Some(earlier) = self.current() {
             files.inherit(&earlier.files);
+            // What is looked at is what has the names now.
+            earlier.files.close();
         }
         let doubts = self.system.doubts();
         if !doubts.is_empty() {

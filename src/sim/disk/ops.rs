@@ -19,6 +19,7 @@ impl State {
         offset: u64,
         buf: &mut [u8],
     ) -> io::Result<usize> {
+        self.hold(path);
         let State { files, nameless, troubles, rng, spoilt, .. } = self;
         if troubles.fail_reads || troubles.is_bad(path, offset, buf.len() as u64) {
             return Err(io::Error::other("the disk cannot be read"));
@@ -45,6 +46,7 @@ impl State {
     pub(super) fn write_at(&mut self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
         self.writes += 1;
         self.touch(path);
+        self.hold(path);
         self.writable()?;
         if self.troubles.fail_writes {
             return Err(io::Error::other("the disk cannot be written"));
@@ -130,6 +132,7 @@ impl State {
                 file.now.bytes.resize(len as usize, 0);
             }
         }
+        self.hold(path);
         Ok(())
     }
 
@@ -214,6 +217,7 @@ impl State {
         let before = self.files.get(path).and_then(|file| file.synced.clone());
         let replaced = self.files.get(path).filter(|file| !file.saved).cloned();
         self.graves.remove(path, replaced);
+        self.let_go(path);
         self.lied |= self.troubles.lying_syncs;
         let synced = if self.troubles.lying_syncs { before } else { Some(content.clone()) };
         self.files
@@ -239,6 +243,7 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.change_folder(from, Some(to))?;
+        self.let_go(from);
         let file = self.files.remove(from).ok_or(ErrorKind::NotFound)?;
         self.make_dirs(to);
         self.files.insert(to.to_owned(), file);
@@ -251,6 +256,7 @@ impl State {
         if self.dirs.contains(&path) && !self.files.contains_key(&path) {
             return Err(ErrorKind::Unsupported.into());
         }
+        self.let_go(&path);
         let removed = self.files.remove(&path);
         let is_there = removed.is_some();
         self.graves.remove(&path, removed);

@@ -34,9 +34,12 @@ impl MemDisk {
         let mut state = self.state();
         let Some(at) = state.away.iter().position(|away| away.place == place) else { return };
         let Away { files, .. } = state.away.remove(at);
-        let hidden = state.files.extract_if(.., |path, _| path.starts_with(place)).count();
-        state.spoilt |= hidden > 0;
-        state.graves.recount |= hidden > 0;
+        // What the process holds open is written on, and what it writes is nowhere.
+        let hidden: BTreeMap<_, _> =
+            state.files.extract_if(.., |path, _| path.starts_with(place)).collect();
+        state.spoilt |= !hidden.is_empty();
+        state.graves.recount |= !hidden.is_empty();
+        hidden.into_iter().for_each(|(path, file)| state.lose_name(path, file));
         files.keys().for_each(|path| state.make_dirs(path));
         state.dirs.insert(place.to_owned());
         state.files.extend(files);
@@ -54,12 +57,16 @@ impl MemDisk {
         let old = self.state().files.get(path).cloned();
         self.put(path, bytes);
         let mut state = self.state();
-        state.nameless.extend(old.map(|old| (path.to_owned(), old)));
+        if let Some(old) = old {
+            state.lose_name(path.to_owned(), old);
+        }
     }
 
     /// The process has ended: nothing is held open any more.
     pub(in crate::sim) fn close_all(&self) {
-        self.state().nameless.clear();
+        let mut state = self.state();
+        state.open.clear();
+        state.nameless.clear();
     }
 
     /// Another program appends `bytes` to every file below `dir`, but for our own records. What the

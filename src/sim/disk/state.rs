@@ -37,7 +37,9 @@ pub(super) struct State {
     pub(super) away: Vec<Away>,
     /// Hard links that were made.
     pub(super) links: u64,
-    /// Files that the process holds open under names that lead to others by now.
+    /// What the process holds open.
+    pub(super) open: BTreeSet<PathBuf>,
+    /// Files that it holds open under names that lead to others by now.
     pub(super) nameless: BTreeMap<PathBuf, File>,
 }
 
@@ -176,6 +178,26 @@ pub(super) fn pages(offset: u64, len: u64) -> std::ops::Range<u64> {
 }
 
 impl State {
+    /// The process opens a file by this name, if there is one.
+    pub(super) fn hold(&mut self, path: &Path) {
+        if !self.open.contains(path) && self.files.contains_key(path) {
+            self.open.insert(path.to_owned());
+        }
+    }
+
+    /// It closes what it holds open by this name.
+    pub(super) fn let_go(&mut self, path: &Path) {
+        self.open.remove(path);
+        self.nameless.remove(path);
+    }
+
+    /// Its name leads to another file from now on.
+    pub(super) fn lose_name(&mut self, path: PathBuf, file: File) {
+        if self.open.contains(&path) {
+            self.nameless.entry(path).or_insert(file);
+        }
+    }
+
     /// The file that is written, read and synced by this name.
     pub(super) fn opened(&mut self, path: &Path) -> Option<&mut File> {
         self.nameless.get_mut(path).or_else(|| self.files.get_mut(path))

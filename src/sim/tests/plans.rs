@@ -276,6 +276,9 @@ cases! { ends_well:
     peer_that_has_all_of_a_bad_piece_gets_it_alone =>
         "seed 4; torrent 0 piece=131000 format=2; file 0; file 0; node 1 lacks=0; peer 17; \
          peer 18 bad=0; at 1618; peer 19 bad=0";
+    files_of_a_drive_that_is_mounted_late_are_not_overwritten =>
+        "seed 1; torrent 0 format; file 0; torrent 1 twin=0; node 1 spikes; \
+         peer 18 bad=0 window=20; at 1823 away=1500; at 3042 again=0";
     twin_that_comes_back_after_its_files_were_moved_is_fetched =>
         "seed 3458866; torrent 0; file 0; torrent 1 twin=0; node 2; at 72939 node=2 hang=151000; \
          at 76255 node=2 kill=0; at 77605 node=2 move";

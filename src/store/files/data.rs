@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::super::layout::{LayoutFile, Segment};
-use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED, has_gone};
+use super::{BORROWED, HELD, READY, SKIPPED, STRANGE, TorrentFiles, UNSYNCED, has_gone};
 use crate::base::{
     storage::Reading,
-    storage::{Allocation, StoreError, StoreOp},
+    storage::{Allocation, Changed, StoreError, StoreOp},
 };
 
 /// Buffers that one system call may fill. Linux takes 1024.
@@ -235,8 +235,16 @@ impl TorrentFiles {
         // zeroes, which would be served as those pieces; so that is for the user to see,
         // and to recheck.
         let was_there = self.stats().get(index).is_some_and(|s| s.is_some_and(|s| s.len > 0));
-        if was_there && self.disk.stat(&file.path).map_err(failed(StoreOp::Write))?.is_none() {
-            return Err(failed(StoreOp::Write)(has_gone()));
+        let is_ours = self.marks(index) & UNSYNCED != 0;
+        match self.disk.stat(&file.path).map_err(failed(StoreOp::Write))? {
+            None if was_there => return Err(failed(StoreOp::Write)(has_gone())),
+            // One that has appeared since, as a drive does that is mounted late, may be whole: it
+            // is looked at before anything is written over it.
+            Some(found) if !was_there && !is_ours && found.is_file && found.len > 0 => {
+                self.mark(index, STRANGE);
+                return Err(failed(StoreOp::Write)(Changed::error()));
+            }
+            _ => {}
         }
         self.refuse_if_gone(StoreOp::Create)?;
         let dir = self.layout.dir();

@@ -295,6 +295,47 @@ fn file_that_was_renamed_over_is_not_safe_though_it_is_open() {
 }
 
 #[test]
+fn recheck_reads_the_file_that_has_the_name_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let runner = real();
+    let t = Fixture::new(dir.path(), 1000, &[("a", 3000)]);
+    runner.open(&t).unwrap();
+    write(&t, &runner, &t.all());
+    runner.save(t.have(&t.all()), false).unwrap();
+    let [path, other] = ["torrent/a", "other"].map(|name| dir.path().join(name));
+    fs::write(&other, vec![1; 3000]).unwrap();
+    fs::rename(&other, &path).unwrap();
+    let recheck =
+        Fixture { spec: StoreSpec { trust: Trust::Nothing, ..t.spec.clone() }, ..t.clone() };
+    assert_eq!(runner.open(&recheck).unwrap().check.count(), 3);
+    for piece in t.all() {
+        assert!(!runner.check(t.piece(piece), t.digest(piece)).unwrap(), "piece {piece}");
+    }
+}
+
+#[test]
+fn file_that_appears_is_looked_at_before_it_is_written() {
+    let (disk, runner) = bad();
+    let t = torrent();
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[3]);
+    // A drive is mounted late: what it has of the torrent was not seen.
+    append(&disk, "a", 1500);
+    let error = runner.write(t.run(0)).result.unwrap_err();
+    assert!(error.is_changed(), "{error}");
+    assert!(disk.set().files[Path::new("/d/torrent/a")].0.iter().all(|&byte| byte == 0xA5));
+    // Our own goes on.
+    write(&t, &runner, &[4]);
+    assert!(runner.open(&t).unwrap().check.has(t.piece(0)));
+    write(&t, &runner, &t.all());
+    // What is empty is nothing to lose.
+    let (disk, runner) = bad();
+    runner.open(&t).unwrap();
+    append(&disk, "a", 0);
+    write(&t, &runner, &t.all());
+}
+
+#[test]
 fn padding_that_was_verified_is_not_lost() {
     let (disk, runner) = bad();
     let t = Fixture::new(Path::new("/d"), 1000, &[("pad", 2500), ("b", 700)]);
