@@ -264,10 +264,15 @@ impl Torrent {
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected });
             }
-            if checker.is_over() && self.is_check_sure(cx) {
-                self.recovered(cx);
-                self.start(cx);
+            // What is passed over last may leave nothing but what could not be read before.
+            if let Some(error) = checker.poll_failure() {
+                self.timers.stop(RETRY);
+                self.failed(error, cx);
             }
+        }
+        if self.lifecycle.checker().is_some_and(Checker::is_over) && self.is_check_sure(cx) {
+            self.recovered(cx);
+            self.start(cx);
         }
         self.verify_again(cx);
         if self.lifecycle.rests() {

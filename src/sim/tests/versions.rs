@@ -177,6 +177,23 @@ fn what_a_check_passed_over_is_checked_after_a_restart() {
 }
 
 #[test]
+fn check_that_ends_with_what_it_passes_over_retries_the_rest() {
+    let files = [("a", 5), ("b", 100_000)];
+    let sample = Sample::folder_of(Format::V2, "two", &files, 16_384, 3).unwrap();
+    let lacking = sample.without_layers();
+    let mut world = World::new(10);
+    let node = world.node(loud());
+    world.put_pieces(node, &lacking, &Bitfield::all(sample.geometry().piece_count()));
+    world.disk(node).set(|t| t.fail_reads = true);
+    world.download(node, &lacking, &[]);
+    world.run_for(secs(3));
+    assert!(world.is_in(node, Phase::Checking), "{:?}", world.stats(node));
+    world.disk(node).set(|t| *t = Troubles::default());
+    let done = world.run_until(|w| w.is_in(node, Phase::Downloading), secs(120));
+    assert!(done && world.stats(node).have == 1, "{:?}", world.stats(node));
+}
+
+#[test]
 fn layers_that_came_are_kept_beside_the_state() {
     for format in [Format::V2, Format::Hybrid] {
         let sample = layered(format);
