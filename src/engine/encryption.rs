@@ -14,24 +14,25 @@ use std::{
 use super::{
     connection::{Connection, State},
     crypto::{Crypto, UNFIT},
+    hash_index::HashIndex,
 };
 use crate::{
     base::{
-        arena::Key,
+        arena::{Arena, Key},
         ids::{InfoHash, TorrentId},
         ip_filter::host_of,
         job::{Job, key_exchange::KeyExchange},
         rng::Rng,
     },
-    conf::{Encryption, EncryptionConf},
+    conf::{Conf, Encryption, EncryptionConf},
     engine::{Engine, NoSuchTorrent, Verbs},
     proto::{
         handshake,
         mse::{Draw, Initiator, Methods, Responder},
-        preamble::{Preamble, PreambleCx},
+        preamble::{Preamble, PreambleCx, TorrentMarks},
         preambles::Preambles,
     },
-    torrent::{candidates::Opening, disconnect::Disconnect},
+    torrent::{Torrent, candidates::Opening, disconnect::Disconnect},
     wire::handshake::Handshake,
 };
 
@@ -130,7 +131,9 @@ impl Engine {
         };
         let hello = hello.get_or_insert_default();
         let said = hello.len();
-        let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
+        let torrents =
+            Encrypting { by_hash: &self.by_hash, torrents: &self.torrents, conf: &self.cx.conf };
+        let mut cx = PreambleCx { tx: hello, torrents: &torrents };
         let result = preambles.handle_data(data, &mut cx);
         if hello.len() > said {
             self.cx.outbox.flush(key);
@@ -160,7 +163,9 @@ impl Engine {
         };
         let hello = hello.get_or_insert_default();
         let said = hello.len();
-        let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
+        let torrents =
+            Encrypting { by_hash: &self.by_hash, torrents: &self.torrents, conf: &self.cx.conf };
+        let mut cx = PreambleCx { tx: hello, torrents: &torrents };
         let result = preambles.handle_exchange(exchange, &mut cx);
         if hello.len() > said {
             self.cx.outbox.flush(key);
@@ -203,6 +208,22 @@ impl Engine {
         self.forget_connection(key);
         self.dial_as(torrent, who.addr, Crypto::new(opening.other(), true));
         true
+    }
+}
+
+/// The torrents that peers may speak of encrypted. Of the others they hear no more than of one that
+/// is not there: a peer that was answered first would not try in plain.
+struct Encrypting<'a> {
+    by_hash: &'a HashIndex,
+    torrents: &'a Arena<Torrent>,
+    conf: &'a Conf,
+}
+
+impl TorrentMarks for Encrypting<'_> {
+    fn by_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
+        let hash = self.by_hash.by_mark(mark)?;
+        let torrent = self.torrents.get(self.by_hash.named(hash)?)?;
+        torrent.encryption(self.conf).may_encrypt().then_some(hash)
     }
 }
 
