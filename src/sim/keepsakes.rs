@@ -46,17 +46,13 @@ impl Keepsakes {
         }
     }
 
-    /// The user has this torrent's data deleted, and with it the same bytes of others that have
-    /// left them there: that is not of those which `is_there` still.
-    pub(super) fn forget(&mut self, hash: InfoHash, is_there: impl Fn(InfoHash) -> bool) {
-        let of = |kept: &Keepsake| kept.sample.metainfo.info_hash();
-        let Some(gone) =
-            self.0.iter().find(|kept| of(kept) == hash).map(|kept| kept.sample.clone())
-        else {
-            return;
-        };
+    /// The user has the data of `gone` deleted, and with it the same bytes of others that have left
+    /// them there, or have been safe by them: that is not of those which `is_there` still.
+    pub(super) fn forget(&mut self, gone: &Sample, is_there: impl Fn(InfoHash) -> bool) {
+        let (of, hash) =
+            (|kept: &Keepsake| kept.sample.metainfo.info_hash(), gone.metainfo.info_hash());
         self.0.retain(|kept| {
-            of(kept) != hash && (is_there(of(kept)) || !have_same_files(&kept.sample, &gone))
+            of(kept) != hash && (is_there(of(kept)) || !have_same_files(&kept.sample, gone))
         });
     }
 

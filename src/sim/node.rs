@@ -15,7 +15,7 @@ use crate::{
     alert::{Alert, Phase},
     base::{
         bitfield::Bitfield,
-        files::{FileEntry, FileKind},
+        files::{FileEntry, FileKind, Priority},
         geometry::PieceIndex,
         ids::{InfoHash, TorrentId},
         job::{Job, RunData},
@@ -282,8 +282,11 @@ impl Host {
 
     /// A worker is about to delete a torrent's data, as its user wants it.
     pub(super) fn forget_data(&mut self, spec: &StoreSpec) {
+        // Not what was kept of it: that may have been forgotten with another that has its files.
+        let gone = self.held(spec.identity.info_hash()).map(|held| held.sample.clone());
+        let Some(gone) = gone else { return };
         let Self { kept, engine, .. } = self;
-        kept.forget(spec.identity.info_hash(), |other| {
+        kept.forget(&gone, |other| {
             let id = engine.find(other);
             let is_closing =
                 |id| engine.stats(id).is_none_or(|stats| stats.phase == Phase::Closing);
@@ -361,14 +364,17 @@ impl Held {
                     return false;
                 };
                 let at = from - entry.offset;
-                // On a drive that is away there may be another state of the same file.
-                if disk.sees(path) || disk.holds(path, at, bytes) {
-                    return disk.holds(path, at, bytes);
+                let is_parked = || {
+                    let place = places.slots.place(file, at, to - from);
+                    place.is_some_and(|at| disk.holds(&places.parts, at, bytes))
+                };
+                // On a drive that is away there may be another state of the same file. One that is
+                // skipped may come back with the drive, when the part file stands in for it.
+                match disk.holds(path, at, bytes) {
+                    true => true,
+                    false if disk.sees(path) => places.skips(file) && is_parked(),
+                    false => is_parked(),
                 }
-                places
-                    .slots
-                    .place(file, at, to - from)
-                    .is_some_and(|at| disk.holds(&places.parts, at, bytes))
             },
         )
     }
@@ -384,9 +390,14 @@ pub(super) struct Places {
     files: Vec<Option<PathBuf>>,
     parts: PathBuf,
     slots: Slots,
+    priorities: Vec<Priority>,
 }
 
 impl Places {
+    fn skips(&self, file: usize) -> bool {
+        self.priorities.get(file) == Some(&Priority::Skip)
+    }
+
     pub(super) fn of(engine: &Engine, held: &Held) -> Self {
         let metainfo = &held.sample.metainfo;
         let len = |file: &FileEntry| if file.kind == FileKind::Regular { file.len } else { 0 };
@@ -398,6 +409,7 @@ impl Places {
                 metainfo.files.iter().map(|f| (f.offset, len(f))),
                 &metainfo.geometry,
             ),
+            priorities: engine.file_priorities(held.id),
         }
     }
 }
