@@ -517,6 +517,13 @@ impl Host {
                 must(same, "had-is-true", || {
                     format!("it claims piece {} and its disk disagrees", piece.get())
                 })?;
+                // Whose layers come later may have what version 1 says until all is checked anew.
+                let known = held.params.source.metainfo();
+                let lies =
+                    known.is_some_and(|known| held.sample.contradicts_itself_in(piece, known));
+                must(!lies, "had-is-true", || {
+                    format!("it claims piece {}, of which the versions disagree", piece.get())
+                })?;
             }
             for piece in
                 held.sample.geometry().pieces().filter(|&p| held.seen.has(p) && !have.has(p))

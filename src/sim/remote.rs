@@ -2,6 +2,7 @@
 //! remembers what it heard.
 
 mod extensions;
+mod hashes;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use self::extensions::Ids;
-pub use self::extensions::{Gossip, MetadataManner};
+pub use self::{
+    extensions::{Gossip, MetadataManner},
+    hashes::HashManner,
+};
 use super::{
     sample::Sample,
     script::{ConnId, Script, Talk},
@@ -28,7 +32,6 @@ use crate::{
         extension::ExtensionHandshake,
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, PROTOCOL, Reserved},
-        hash_range::HashRange,
         message::Message,
         ut_metadata::MetadataMessage,
     },
@@ -61,20 +64,6 @@ pub enum Answer {
     Reject,
     /// The block, a byte at a time with this pause after each.
     Dribble(Duration),
-}
-
-/// What a [`Remote`] makes of a request for hashes of a tree (BEP 52).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HashManner {
-    /// The hashes.
-    #[default]
-    True,
-    /// The hashes with one bit changed, of the nth hash of each answer.
-    False(usize),
-    /// A reject.
-    Reject,
-    /// Nothing.
-    Nothing,
 }
 
 /// A request that a [`Remote`] got.
@@ -318,24 +307,6 @@ impl Remote {
         }
     }
 
-    fn handle_hash_request(&mut self, talk: &mut Talk<'_>, conn: ConnId, range: HashRange) {
-        let hashes = match self.manners.hashes {
-            HashManner::Nothing => return,
-            HashManner::Reject => None,
-            HashManner::True => self.sample.hashes(&range),
-            HashManner::False(nth) => {
-                let mut hashes = self.sample.hashes(&range).unwrap_or_default();
-                let nth = nth % hashes.len().max(1);
-                hashes.get_mut(nth).into_iter().for_each(|hash| hash[3] ^= 1);
-                Some(hashes)
-            }
-        };
-        match &hashes {
-            Some(hashes) => Self::say(talk, conn, &Message::Hashes { range, hashes }),
-            None => Self::say(talk, conn, &Message::HashReject(range)),
-        }
-    }
-
     fn handle(&mut self, talk: &mut Talk<'_>, conn: ConnId, message: Message<'_>) {
         let geometry = self.sample.geometry();
         let heard = match message {
@@ -359,7 +330,10 @@ impl Remote {
             self.handle_extended(talk, conn, id, payload);
         }
         match heard {
-            Heard::Request(block) => self.handle_request(talk, conn, block),
+            Heard::Request(block) => {
+                self.babble(talk, conn);
+                self.handle_request(talk, conn, block);
+            }
             Heard::Cancel(block) => {
                 let waiting = |out: &Out| matches!(out, Out::Block(b, _) if *b == block);
                 let found = self

@@ -30,6 +30,8 @@ pub struct Sample {
     pub(super) whole: Arc<Metainfo>,
     /// Every byte of it, pads included.
     pub data: Vec<u8>,
+    /// The piece of which version 2 says other hashes than those of its bytes, if it lies.
+    lie: Option<PieceIndex>,
 }
 
 /// A file of a [`Sample`]: its path below the torrent's folder, `/` between components, and its
@@ -49,7 +51,7 @@ impl Sample {
     ) -> Result<Arc<Self>, MetainfoError> {
         let mut builder = MetainfoBuilder::new(name, piece_len);
         builder.single_file(len);
-        Self::build(&builder, &[(name, len)], seed)
+        Self::build(&builder, &[(name, len)], seed, false)
     }
 
     /// A folder of files of random bytes in pieces of `piece_len`.
@@ -77,6 +79,31 @@ impl Sample {
         piece_len: u32,
         seed: u64,
     ) -> Result<Arc<Self>, MetainfoError> {
+        let builder = Self::folder_builder(format, name, files, piece_len);
+        Self::build(&builder, files, seed, false)
+    }
+
+    /// A hybrid of which version 2 says of one piece that it has other bytes than version 1 has it:
+    /// no engine that knows both can have that piece.
+    ///
+    /// # Errors
+    /// If there can be no such torrent.
+    pub fn contradiction(
+        name: &str,
+        files: &[SampleFile<'_>],
+        piece_len: u32,
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
+        let builder = Self::folder_builder(Format::Hybrid, name, files, piece_len);
+        Self::build(&builder, files, seed, true)
+    }
+
+    fn folder_builder(
+        format: Format,
+        name: &str,
+        files: &[SampleFile<'_>],
+        piece_len: u32,
+    ) -> MetainfoBuilder {
         let mut builder = MetainfoBuilder::new(name, piece_len);
         builder.format(format);
         for &(path, len) in files {
@@ -86,13 +113,14 @@ impl Sample {
                 builder.file(path.split('/'), len);
             }
         }
-        Self::build(&builder, files, seed)
+        builder
     }
 
     fn build(
         builder: &MetainfoBuilder,
         files: &[SampleFile<'_>],
         seed: u64,
+        lies: bool,
     ) -> Result<Arc<Self>, MetainfoError> {
         let mut rng = Rng::new(seed);
         let mut data = Vec::new();
@@ -124,12 +152,29 @@ impl Sample {
             tree.root()
         };
         let digests: Vec<_> = geometry.pieces().map(digest).collect();
-        let roots: Vec<_> = match builder.has_v2() {
+        let mut roots: Vec<_> = match builder.has_v2() {
             true => geometry.pieces().map(root).collect(),
             false => Vec::new(),
         };
+        let lie = rng.below(u64::from(geometry.piece_count()).max(1)) as u32;
+        let lie = geometry.piece(lie).ok().filter(|_| lies);
+        if let Some(root) = lie.and_then(|piece| roots.get_mut(piece.at())) {
+            root[5] ^= 1;
+        }
         let metainfo = Arc::new(Metainfo::from_bytes(&builder.build_with(&digests, &roots)?)?);
-        Ok(Arc::new(Self { whole: metainfo.clone(), metainfo, data }))
+        Ok(Arc::new(Self { whole: metainfo.clone(), metainfo, data, lie }))
+    }
+
+    /// Whether no engine that knows all that it says can have all of it.
+    pub fn is_contradiction(&self) -> bool {
+        self.lie.is_some()
+    }
+
+    /// Whether the versions say different things of a piece, as far as an engine knows them that
+    /// has this metainfo.
+    pub(super) fn contradicts_itself_in(&self, piece: PieceIndex, known: &Metainfo) -> bool {
+        let is_known = || known.trees.as_ref().is_some_and(|trees| trees.piece(piece).is_some());
+        self.lie == Some(piece) && is_known()
     }
 
     /// A hybrid as an engine sees it that knows version 1 alone: by its v1 hash, with all pads.
@@ -152,7 +197,7 @@ impl Sample {
             metainfo.geometry = geometry;
         }
         let metainfo = Arc::new(metainfo);
-        Arc::new(Self { whole: metainfo.clone(), metainfo, data })
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data, lie: None })
     }
 
     /// A hybrid as an engine sees it that knows version 2 alone.
@@ -164,7 +209,7 @@ impl Sample {
         metainfo.pieces = Arc::from([]);
         metainfo.geometry = metainfo.geometry.without_pads();
         let metainfo = Arc::new(metainfo);
-        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone() })
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone(), lie: self.lie })
     }
 
     /// The same without its piece layers, as one that came by a magnet link.
@@ -174,14 +219,14 @@ impl Sample {
             trees.forget_layers();
         }
         let (metainfo, whole) = (Arc::new(metainfo), self.whole.clone());
-        Arc::new(Self { metainfo, whole, data: self.data.clone() })
+        Arc::new(Self { metainfo, whole, data: self.data.clone(), lie: self.lie })
     }
 
     /// The same data, as this describes it.
     #[cfg(test)]
     pub(super) fn with_metainfo(&self, metainfo: impl Into<Arc<Metainfo>>) -> Arc<Self> {
         let metainfo = metainfo.into();
-        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone() })
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone(), lie: None })
     }
 
     /// Its shape.

@@ -44,7 +44,7 @@ use crate::{
     alert::{Alert, Phase, TorrentStats},
     base::{
         bitfield::Bitfield,
-        ids::TorrentId,
+        ids::{InfoHash, TorrentId},
         job::{Done, Job},
         rng::Rng,
         time::Instant,

@@ -288,6 +288,21 @@ impl<'a> Run<'a> {
                 let addr = self.world.addr(other);
                 self.all(node, |engine, id| engine.add_peer(id, addr));
             }
+            "policies" if self.twins.is_empty() => {
+                for (nth, sample) in self.samples.clone().iter().enumerate() {
+                    let (hash, own) =
+                        (sample.metainfo.info_hash(), cast::policy(value, nth as u32));
+                    self.world.tell(node, |engine| {
+                        let id = engine.find(hash);
+                        id.is_some_and(|id| engine.set_encryption(id, own).is_ok())
+                    });
+                }
+            }
+            "policy" if self.twins.is_empty() => {
+                let Some(&other) = self.nodes.get(&item.get("with").unwrap_or(0)) else { return };
+                let (addr, own) = (self.world.addr(other), cast::policy(value, 0));
+                self.all(node, |engine, id| engine.set_peer_encryption(id, addr, own).map(|_| ()));
+            }
             "wish" => {
                 let file = item.get("file").unwrap_or(0) as usize;
                 self.all(node, |engine, id| engine.set_file_priority(id, file, cast::wish(value)));

@@ -271,6 +271,20 @@ pub(super) fn web(item: &Item) -> WebManners {
 /// How many kinds of manners there are.
 pub(super) const WEB_MANNERS: u64 = 18;
 
+/// How many ways there are to answer requests for hashes.
+pub(super) const HASH_MANNERS: u64 = 7;
+
+/// The policy of the `nth` torrent, of a number with a digit of base 5 for each.
+pub(super) fn policy(policies: u64, nth: u32) -> Option<Encryption> {
+    match policies.checked_div(5_u64.saturating_pow(nth)).unwrap_or(0) % 5 {
+        1 => Some(Encryption::Off),
+        2 => Some(Encryption::Allowed),
+        3 => Some(Encryption::Preferred),
+        4 => Some(Encryption::Required),
+        _ => None,
+    }
+}
+
 /// Every `n`th of all blocks, by a number that looks random.
 fn every(n: u64) -> impl FnMut(Asked) -> bool {
     move |asked: Asked| {
@@ -313,7 +327,10 @@ pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
             HashManner::False(item.id as usize),
             HashManner::Reject,
             HashManner::Nothing,
-        ][item.get("hashes").unwrap_or(0) as usize % 4],
+            HashManner::Elsewhere,
+            HashManner::Short,
+            HashManner::Babble,
+        ][item.get("hashes").unwrap_or(0) as usize % HASH_MANNERS as usize],
         ..Manners::default()
     }
 }
@@ -336,10 +353,12 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
     let files: Vec<_> = files
         .map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26)))
         .collect();
-    let format = match first.get("format").unwrap_or(0) % 3 {
-        1 => Format::V2,
-        2 => Format::Hybrid,
-        _ => Format::V1,
+    let is_twin = plan.of(Kind::Torrent).iter().any(|item| twin_of(plan, item).is_some());
+    let (format, lies) = match first.get("format").unwrap_or(0) % 4 {
+        1 => (Format::V2, false),
+        2 => (Format::Hybrid, false),
+        3 => (Format::Hybrid, !is_twin),
+        _ => (Format::V1, false),
     };
     let mut files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
     if format.has_v2() {
@@ -365,6 +384,9 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
         (true, true) => piece(torrent) * 2,
     };
     let name = format!("torrent-{}", first.id);
-    Sample::folder_of(format, &name, &files, piece, first.id)
-        .map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
+    let sample = match lies {
+        true => Sample::contradiction(&name, &files, piece, first.id),
+        false => Sample::folder_of(format, &name, &files, piece, first.id),
+    };
+    sample.map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
 }

@@ -121,7 +121,13 @@ impl Run<'_> {
 
     fn free(&mut self, node: NodeId) {
         let is_first = node == self.nodes[&0];
+        // One that never ends would keep its place for ever.
+        let is_owed_all = self.is_owed_all(node);
         self.world.tell(node, |engine| engine.set_default_stop(StopAt::default()));
+        for other in self.nodes.values().copied().collect::<Vec<_>>() {
+            let addr = self.world.addr(other);
+            self.all(node, |engine, id| engine.set_peer_encryption(id, addr, None).map(|_| ()));
+        }
         self.all(node, |engine, id| engine.set_stop(id, None));
         self.all(node, |engine, id| engine.resume(id));
         self.all(node, |engine, id| engine.set_upload_slots(id, None));
@@ -133,7 +139,8 @@ impl Run<'_> {
             // A queue that lets anything run lets everything run by and by; seeds take turns that
             // are longer than anybody waits.
             let ActiveLimits { downloads, total, checks, .. } = engine.active_limits();
-            let downloads = if is_first || downloads == 0 || total == 0 { 100 } else { downloads };
+            let is_free = is_first || downloads == 0 || total == 0 || !is_owed_all;
+            let downloads = if is_free { 100 } else { downloads };
             engine.set_active_limits(ActiveLimits { downloads, seeds: 100, total: 200, checks });
         });
         // A file that is shared comes only if the torrent that it belongs to wants it.
@@ -150,12 +157,12 @@ impl Run<'_> {
         self.await_metadata(&spoilt)?;
         spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
         self.await_checks(nodes)?;
-        if !spoilt.contains(&first) && !self.world.is_complete(first) {
+        if !spoilt.contains(&first) && !self.has_everything(first) {
             // What it could not read it may take for missing, and no other node has it.
             self.all(first, |engine, id| engine.recheck(id));
         }
         self.await_checks(nodes)?;
-        if !self.world.is_complete(first)
+        if !self.has_everything(first)
             && (spoilt.contains(&first) || self.careless.contains(&first))
         {
             self.take_from_a_copy(nodes, first)?;
@@ -179,7 +186,7 @@ impl Run<'_> {
             }
             self.all(node, |engine, id| engine.recheck(id));
             self.await_checks(nodes)?;
-            if self.world.is_complete(node) {
+            if self.has_everything(node) {
                 break;
             }
         }
@@ -189,7 +196,8 @@ impl Run<'_> {
     /// What has no metadata cannot be checked; it is to come as long as the disks may lie.
     fn await_metadata(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let limit = self.world.now() + LONGEST_CHECK;
-        while let Some(&node) = nodes.iter().find(|&&node| !self.world.knows_metainfo(node)) {
+        let knows = |run: &Self, node| run.world.knows_metainfo(node, |t| run.is_owed(node, t));
+        while let Some(&node) = nodes.iter().find(|&&node| !knows(self, node)) {
             if self.world.now() > limit {
                 return Err(self.failure(format!("node {} does not get its metadata", node.0)));
             }

@@ -63,7 +63,8 @@ const TORRENT: &[&str] = &[
     // length: who has one of the two can have the other only to read from the same files, once
     // the first is whole.
     "twin",
-    // 1: of version 2 alone; 2: a hybrid. Its pieces are a power of two, and it has no pads.
+    // 1: of version 2 alone; 2: a hybrid; 3: a hybrid whose versions contradict each other in one
+    // piece, which is no twin. Its pieces are a power of two, and it has no pads.
     "format",
 ];
 
@@ -136,6 +137,10 @@ const NODE: &[&str] = &[
     // those that others begin, to the end. A box on its line resets those that are not.
     "crypto",
     "censored",
+    // Which connections of its torrents are encrypted: a digit of base 5 a torrent, the last for
+    // the first of them: 0 as it has it, 1 none, 2 those that others begin, 3 preferably all, 4
+    // all. Not where there are twins. Nodes that cannot speak with node 0 need not get everything.
+    "policies",
     // What carries its connections: 1 TCP or uTP, 2 uTP alone, else TCP alone.
     "utp",
     // It has a DHT node, as node 0 has then, knows no node but that one for a start, and finds all
@@ -179,7 +184,8 @@ const PEER: &[&str] = &[
     "named",
     "messages",
     "pause",
-    // What it makes of requests for hashes of trees: 1 one is false, 2 rejects, 3 nothing.
+    // What it makes of requests for hashes of trees: 1 one is false, 2 rejects, 3 nothing, 4 those
+    // of elsewhere, 5 too few; 6: and it talks of hashes without being asked.
     "hashes",
     "latency",
     "jitter",
@@ -297,6 +303,11 @@ const AT: &[&str] = &[
     "sequential",
     "super",
     "meet",
+    // Which connections are encrypted of its torrents, by digits as of a node, or with a peer, by
+    // name: a digit.
+    "policies",
+    "policy",
+    "with",
     // Removed, and added again so much later; `erase`: the files are deleted.
     "again",
     "erase",

@@ -2,7 +2,7 @@
 
 use super::{
     Item, Kind, Plan,
-    cast::{self, PROXIES, WEB_MANNERS},
+    cast::{self, HASH_MANNERS, PROXIES, WEB_MANNERS},
 };
 use crate::base::rng::Rng;
 
@@ -57,6 +57,8 @@ impl Plan {
         transports(&mut plan);
         versions(&mut plan);
         proxies(&mut plan, nodes);
+        contradictions(&mut plan, torrents, nodes);
+        policies(&mut plan, nodes);
         plan
     }
 }
@@ -176,6 +178,63 @@ fn proxies(plan: &mut Plan, nodes: u64) {
         event.set("node", rng.below(nodes));
         event.set("proxy", rng.below(PROXIES));
         event.set("time", up_to(rng, 5000, 100_000, 4));
+        plan.items.push(event);
+    }
+}
+
+/// Hybrids whose versions contradict each other, and more liars about trees. With chance of their
+/// own, too.
+fn contradictions(plan: &mut Plan, torrents: u64, nodes: u64) {
+    let mut rng = Rng::new(plan.seed ^ 0x6c69_6172_2076_3221);
+    let rng = &mut rng;
+    if rng.below(5) > 0 {
+        return;
+    }
+    // Where there are two, mostly the other is to arrive all the same.
+    let lies = rng.below(2) == 0;
+    let (liar, both) = (rng.below(torrents), rng.below(4) == 0);
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Torrent) {
+        match lies && (both || item.id == liar) {
+            true => item.set("format", 3),
+            false => item.set("format", 1 + rng.below(2)),
+        }
+    }
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node && item.id > 0) {
+        sometimes(rng, 3, item, "lacks", |rng| 1 + rng.below(2));
+    }
+    let peers = plan.of(Kind::Peer).len() as u64;
+    for nth in 0..rng.below(3) {
+        plan.items.push(peer(rng, FIRST_PEER + peers + nth, torrents, nodes));
+    }
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Peer) {
+        sometimes(rng, 2, item, "hashes", |rng| rng.below(HASH_MANNERS));
+    }
+}
+
+/// Policies of encryption by torrent and by peer, of which some cannot meet. With chance of their
+/// own, too.
+fn policies(plan: &mut Plan, nodes: u64) {
+    let mut rng = Rng::new(plan.seed ^ 0x706f_6c69_6369_6573);
+    let rng = &mut rng;
+    let has_twins = plan.of(Kind::Torrent).iter().any(|torrent| torrent.get("twin").is_some());
+    if rng.below(5) > 0 || has_twins {
+        return;
+    }
+    // Where all torrents have one, and where few have.
+    let rare = 1 + rng.below(4);
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node) {
+        sometimes(rng, 4, item, "crypto", |rng| 1 + rng.below(5));
+        sometimes(rng, rare, item, "policies", |rng| rng.below(25));
+    }
+    for _ in 0..rng.below(4) {
+        let mut event = Item::new(Kind::At, up_to(rng, 5000, 60_000, 4));
+        event.set("node", rng.below(nodes));
+        if rng.below(2) == 0 {
+            event.set("policies", rng.below(25));
+        } else {
+            event.set("policy", rng.below(5));
+            event.set("with", rng.below(nodes));
+        }
         plan.items.push(event);
     }
 }

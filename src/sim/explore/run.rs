@@ -21,7 +21,7 @@ use crate::{
     alert::Alert,
     base::{files::Priority, ids::InfoHash, time::Instant},
     conf::{Conf, Transports},
-    engine::{AddError, Source, TorrentParams},
+    engine::{AddError, ConnectionParams, Source, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
     wire::magnet::Magnet,
 };
@@ -93,6 +93,12 @@ pub(super) struct Run<'a> {
     lacking: BTreeMap<NodeId, u64>,
     /// Where web servers are.
     web_seeds: Vec<String>,
+    /// Torrents whose versions contradict each other: no node gets all of them.
+    contradictions: BTreeSet<InfoHash>,
+    /// Nodes behind boxes that reset what is not encrypted.
+    censored: BTreeSet<NodeId>,
+    /// What the torrents of a node have for policies of their own, as their user has said it.
+    policies: BTreeMap<NodeId, u64>,
     /// Nodes that know trackers or the DHT only.
     alone: BTreeSet<NodeId>,
     /// Nodes whose users have magnet links.
@@ -135,6 +141,8 @@ impl<'a> Run<'a> {
         if samples.is_empty() {
             return Err(Failure::new("a plan without a torrent"));
         }
+        let contradictions = samples.iter().filter(|sample| sample.is_contradiction());
+        let contradictions = contradictions.map(|sample| sample.metainfo.info_hash()).collect();
         let mut run = Self {
             world,
             samples,
@@ -146,6 +154,9 @@ impl<'a> Run<'a> {
             tiers: Vec::new(),
             lacking: BTreeMap::new(),
             web_seeds: Vec::new(),
+            contradictions,
+            censored: BTreeSet::new(),
+            policies: BTreeMap::new(),
             alone: BTreeSet::new(),
             by_link: BTreeSet::new(),
             in_dht: BTreeSet::new(),
@@ -230,6 +241,8 @@ impl<'a> Run<'a> {
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
             self.world.set_censored(node, item.get("censored").is_some());
+            self.censored.extend(item.get("censored").map(|_| node));
+            self.policies.extend(item.get("policies").map(|policies| (node, policies)));
             self.world.set_disk_spikes(
                 node,
                 item.get("spikes").unwrap_or(0),
@@ -351,9 +364,15 @@ impl<'a> Run<'a> {
     /// What anybody adds a torrent with who does not know it.
     pub(super) fn new_params(&self, node: NodeId, sample: &Sample) -> TorrentParams {
         let trackers = (!self.tiers.is_empty()).then(|| self.tiers.clone());
+        let is_this =
+            |other: &Arc<Sample>| other.metainfo.info_hash() == sample.metainfo.info_hash();
+        let nth = self.samples.iter().position(is_this).unwrap_or(0) as u32;
+        let policies = self.policies.get(&node).filter(|_| self.twins.is_empty());
+        let encryption = policies.and_then(|&policies| cast::policy(policies, nth));
         let params = TorrentParams {
             trackers,
             web_seeds: self.web_seeds.clone(),
+            connections: ConnectionParams { encryption, ..ConnectionParams::default() },
             ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample))
         };
         if self.by_link.contains(&node) {
@@ -435,18 +454,21 @@ impl<'a> Run<'a> {
         self.end_troubles()?;
         if !self.by_link.is_empty() {
             // Which files it skips is not known before.
-            self.everybody(World::knows_metainfo, "its metadata")?;
+            let knows = |run: &Self, node| run.world.knows_metainfo(node, |t| run.is_owed(node, t));
+            self.everybody(knows, "its metadata")?;
         }
         if self.any_node_skips() {
-            self.everybody(World::is_satisfied, "what it wants")?;
+            let has = |run: &Self, node| run.world.is_satisfied(node, |t| run.is_owed(node, t));
+            self.everybody(has, "what it wants")?;
             self.want_everything();
         }
-        self.everybody(World::is_complete, "everything")?;
+        self.everybody(Self::has_everything, "everything")?;
         if !self.twins.is_empty() {
             self.add_twins()?;
             self.want_everything();
-            self.everybody(World::is_complete, "everything, of twins too")?;
+            self.everybody(Self::has_everything, "everything, of twins too")?;
         }
+        self.contradictions_are_told()?;
         self.all_is_true()?;
         self.no_good_node_is_banned()?;
         let nodes: Vec<_> = self.nodes.values().copied().collect();
@@ -476,13 +498,13 @@ impl<'a> Run<'a> {
     /// Waits until everybody `is` so.
     pub(super) fn everybody(
         &mut self,
-        is: impl Fn(&World, NodeId) -> bool,
+        is: impl Fn(&Self, NodeId) -> bool,
         what: &str,
     ) -> Result<(), Failure> {
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         let limit = self.world.now() + PATIENCE;
         let mut look = self.world.now() + LOOK;
-        while !nodes.iter().all(|&node| is(&self.world, node))
+        while !nodes.iter().all(|&node| is(self, node))
             && self.world.now() < limit
             && self.world.events() <= MAX_EVENTS
         {
@@ -497,7 +519,7 @@ impl<'a> Run<'a> {
         if self.world.events() > MAX_EVENTS {
             return Err(self.failure("a swarm that keeps busy without an end"));
         }
-        match self.nodes.iter().find(|(_, node)| !is(&self.world, **node)) {
+        match self.nodes.iter().find(|(_, node)| !is(self, **node)) {
             Some((id, _)) => {
                 Err(self.failure(format!("node {id} does not get {what} until {limit:?}")))
             }
@@ -520,6 +542,52 @@ impl<'a> Run<'a> {
             }
         }
         text
+    }
+
+    /// Whether a node has all that it can get.
+    pub(super) fn has_everything(&self, node: NodeId) -> bool {
+        self.world.has_all_of(node, |torrent| self.is_owed(node, torrent))
+    }
+
+    /// Whether a node gets everything of a torrent for sure: from node 0, which all can dial. Of
+    /// what contradicts itself no node gets everything, and a node that cannot speak with node 0
+    /// may get it from others or not.
+    pub(super) fn is_owed(&self, node: NodeId, torrent: InfoHash) -> bool {
+        let first = self.nodes[&0];
+        if self.contradictions.contains(&torrent) {
+            return false;
+        }
+        let policy = |node| {
+            let engine = self.world.engine(node);
+            engine.find(torrent).and_then(|id| engine.encryption(id).ok())
+        };
+        let Some((own, other)) = policy(node).zip(policy(first)).filter(|_| node != first) else {
+            return true;
+        };
+        let is_censored = [node, first].iter().any(|node| self.censored.contains(node));
+        let in_plain = own.may_be_plain() && other.may_be_plain() && !is_censored;
+        in_plain || (own.may_encrypt() && other.may_encrypt())
+    }
+
+    /// Whether a node gets all of its torrents for sure.
+    pub(super) fn is_owed_all(&self, node: NodeId) -> bool {
+        self.samples.iter().all(|sample| self.is_owed(node, sample.metainfo.info_hash()))
+    }
+
+    /// Node 0 knows both versions of a hybrid, and had all of its files: it has told of their
+    /// contradiction, unless something became of them.
+    fn contradictions_are_told(&self) -> Result<(), Failure> {
+        let first = self.nodes[&0];
+        let touched = [&self.careless, &self.misled, &self.spoilt];
+        if touched.iter().any(|nodes| nodes.contains(&first)) {
+            return Ok(());
+        }
+        let told = |alert: &Alert| matches!(alert, Alert::HashesContradict { .. });
+        let count = self.world.alerts(first).iter().filter(|(_, alert)| told(alert)).count();
+        if count < self.contradictions.len() {
+            return Err(self.failure("node 0 does not tell that a torrent contradicts itself"));
+        }
+        Ok(())
     }
 
     /// What everybody has is on their disks still.

@@ -276,9 +276,21 @@ cases! { ends_well:
     peer_that_has_all_of_a_bad_piece_gets_it_alone =>
         "seed 4; torrent 0 piece=131000 format=2; file 0; file 0; node 1 lacks=0; peer 17; \
          peer 18 bad=0; at 1618; peer 19 bad=0";
+    twin_that_is_deleted_late_takes_its_safe_bytes_along =>
+        "seed 3; torrent 0; file 0; torrent 1 twin=0; tracker 0; node 0 spikes=5; \
+         node 1 latency=80 crypto censored=0; node 2 alone=0 hot crypto=2; \
+         peer 17 torrent dials=3; at 40345 again=0 erase=0; peer 19 dials=6 share=0";
     files_of_a_drive_that_is_mounted_late_are_not_overwritten =>
         "seed 1; torrent 0 format; file 0; torrent 1 twin=0; node 1 spikes; \
          peer 18 bad=0 window=20; at 1823 away=1500; at 3042 again=0";
+    peer_that_encrypts_comes_in_plain_where_a_torrent_does_not =>
+        "seed 295; torrent 0; file 0; node 0 policies; node 1 segment=0 magnet=0 crypto";
+    hybrid_that_contradicts_itself_is_told_and_the_other_arrives =>
+        "seed 5; torrent 0 format=3; file 0 len=300000; torrent 1; file 1 len=50000; node 1; \
+         node 2 lacks=1; node 3 lacks=2; peer 16 hashes=6; peer 17 hashes=4 dials=14";
+    nodes_whose_policies_exclude_each_other_are_not_awaited =>
+        "seed 5; torrent 0; file 0 len=100000; torrent 1; file 1 len=50000; node 0 policies=1; \
+         node 1 policies=4; node 2 crypto=4; node 3 policies=24; at 900 node=2 policies=4";
     twin_that_comes_back_after_its_files_were_moved_is_fetched =>
         "seed 3458866; torrent 0; file 0; torrent 1 twin=0; node 2; at 72939 node=2 hang=151000; \
          at 76255 node=2 kill=0; at 77605 node=2 move";

@@ -187,7 +187,7 @@ fn check_that_ends_with_what_it_passes_over_retries_the_rest() {
     world.disk(node).set(|t| t.fail_reads = true);
     world.download(node, &lacking, &[]);
     world.run_for(secs(3));
-    assert!(world.is_in(node, Phase::Checking), "{:?}", world.stats(node));
+    assert!(world.is_in(node, Phase::Stalled), "{:?}", world.stats(node));
     world.disk(node).set(|t| *t = Troubles::default());
     let done = world.run_until(|w| w.is_in(node, Phase::Downloading), secs(120));
     assert!(done && world.stats(node).have == 1, "{:?}", world.stats(node));

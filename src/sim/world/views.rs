@@ -49,31 +49,54 @@ impl World {
 
     /// Whether a node has all of its torrents.
     pub fn is_complete(&self, node: NodeId) -> bool {
-        match &self.nodes[node.0] {
-            Node { body: Body::Engine(host), up: true, .. } => host
-                .held
-                .iter()
-                .all(|held| host.engine.have(held.id).is_some_and(Bitfield::is_full)),
-            _ => false,
-        }
+        self.has_all_of(node, |_| true)
     }
 
-    /// Whether a node has the metainfo of all of its torrents.
-    pub fn knows_metainfo(&self, node: NodeId) -> bool {
-        let engine = &self.host(node.0).engine;
-        let known = |id| engine.metainfo(id).is_some();
-        self.is_up(node) && engine.torrents().into_iter().all(known)
+    /// Whether a node has all of those of its torrents that count.
+    pub(in crate::sim) fn has_all_of(
+        &self,
+        node: NodeId,
+        counts: impl Fn(InfoHash) -> bool,
+    ) -> bool {
+        let is_whole = |host: &Host, id| host.engine.have(id).is_some_and(Bitfield::is_full);
+        self.is_up(node) && self.all_of(node, counts, is_whole)
     }
 
-    /// Whether a node has all of its torrents that is wanted.
-    pub fn is_satisfied(&self, node: NodeId) -> bool {
+    /// Whether a node has the metainfo of those of its torrents that count.
+    pub(in crate::sim) fn knows_metainfo(
+        &self,
+        node: NodeId,
+        counts: impl Fn(InfoHash) -> bool,
+    ) -> bool {
+        let is_known = |host: &Host, id| host.engine.metainfo(id).is_some();
+        self.is_up(node) && self.all_of(node, counts, is_known)
+    }
+
+    /// Whether a node has all that is wanted of those of its torrents that count.
+    pub(in crate::sim) fn is_satisfied(
+        &self,
+        node: NodeId,
+        counts: impl Fn(InfoHash) -> bool,
+    ) -> bool {
         let is_open = |phase| matches!(phase, Phase::Seeding | Phase::Paused | Phase::Queued);
-        let all = |stats: TorrentStats| {
+        let is_satisfied = |host: &Host, id| {
+            let Some(stats) = host.engine.stats(id) else { return true };
             // What is wanted of a magnet link is not known before its metadata.
             let known = stats.pieces > 0;
             is_open(stats.phase) && known && stats.wanted_have_bytes == stats.wanted_bytes
         };
-        self.is_up(node) && self.stats_of(node).into_iter().all(all)
+        self.is_up(node) && self.all_of(node, counts, is_satisfied)
+    }
+
+    fn all_of(
+        &self,
+        node: NodeId,
+        counts: impl Fn(InfoHash) -> bool,
+        is: impl Fn(&Host, TorrentId) -> bool,
+    ) -> bool {
+        let Node { body: Body::Engine(host), .. } = &self.nodes[node.0] else { return false };
+        let held = host.held.iter();
+        held.filter(|held| counts(held.sample.metainfo.info_hash())).all(|held| is(host, held.id))
     }
 
     /// Whether a move, a rename or the like of some torrent's files is asked for and not done.
