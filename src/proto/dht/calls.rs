@@ -67,6 +67,7 @@ pub(super) enum Age {
 pub(super) struct Aged {
     pub(super) age: Age,
     pub(super) to: SocketAddr,
+    pub(super) sent: Instant,
     pub(super) purpose: Purpose,
     /// What was sent, if it is now slow.
     pub(super) packet: Vec<u8>,
@@ -162,15 +163,15 @@ impl Calls {
                 continue;
             }
             call.age = age;
-            let (to, purpose) = (call.to, call.purpose);
+            let (to, sent, purpose) = (call.to, call.sent, call.purpose);
             let packet = if age == Age::Slow { call.packet.clone() } else { Vec::new() };
             if age == Age::Lost {
                 self.pending.remove(&transaction);
                 self.counts.timeouts += 1;
             } else {
-                self.deadlines.push(call.sent + next, transaction);
+                self.deadlines.push(sent + next, transaction);
             }
-            return Some(Aged { age, to, purpose, packet });
+            return Some(Aged { age, to, sent, purpose, packet });
         }
         None
     }

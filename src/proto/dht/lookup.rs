@@ -143,14 +143,15 @@ impl Lookup {
     }
 
     /// Adds nodes to ask. `from` is the node that told them; what it says of addresses that only
-    /// it can reach is not believed.
+    /// it can reach is not believed. True if any is new.
     pub(super) fn add_nodes(
         &mut self,
         nodes: &[NodeInfo],
         from: Option<(IpAddr, u32)>,
         own: &NodeId,
         conf: &DhtConf,
-    ) {
+    ) -> bool {
+        let mut any = false;
         for &info in nodes {
             let foreign = from.is_some_and(|(ip, _)| is_local(info.addr.ip()) && !is_local(ip));
             let other_family = Family::of(info.addr.ip()) != self.family;
@@ -180,7 +181,9 @@ impl Lookup {
                 let last = self.candidates.pop();
                 last.iter().for_each(|last| _ = self.subnets.remove(&subnet(last.info.addr)));
             }
+            any = true;
         }
+        any
     }
 
     /// What to do now. A node to ask counts as asked.

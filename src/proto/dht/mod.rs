@@ -35,6 +35,7 @@ mod guard;
 mod lookup;
 mod node;
 mod outbox;
+mod probes;
 mod round_trip;
 mod search;
 mod searches;

@@ -13,6 +13,7 @@ use super::{
     calls::{Age, Calls},
     event::{DhtEvent, DhtStats, Output, SearchId},
     outbox::Outbox,
+    probes::Hint,
     search::Goal,
     searches::Searches,
     secret::Secret,
@@ -143,6 +144,12 @@ impl Node {
         }
     }
 
+    /// Whether peers of a torrent are stored here.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn stores(&self, info_hash: &NodeId) -> bool {
+        self.server.stores(info_hash)
+    }
+
     /// What to save, to begin with next time.
     pub fn state(&self) -> DhtState {
         let mut state = DhtState {
@@ -169,7 +176,7 @@ impl Node {
     /// A node that may be there, by a peer's port message or a torrent's list: it is asked before
     /// it enters the table.
     pub fn add_node(&mut self, now: Instant, addr: SocketAddr) {
-        self.probe(now, addr);
+        self.probe(now, addr, Hint::Wanted);
     }
 
     /// Another place to begin at, as a torrent names it (BEP 5): it is asked now, and whenever the
@@ -277,7 +284,7 @@ impl Node {
                 Age::Fresh => {}
                 Age::Slow => self.handle_slow(now, aged.to, aged.purpose, aged.packet),
                 Age::Late => self.handle_late(now, aged.purpose),
-                Age::Lost => self.handle_lost(now, aged.to),
+                Age::Lost => self.handle_lost(now, aged.to, aged.sent),
             }
         }
         for chore in Chore::ALL {
@@ -351,7 +358,7 @@ impl Node {
         let info = NodeInfo { id: query.id, addr: from };
         let side = self.sides.get_mut(Family::of(from.ip()));
         if side.is_some_and(|side| side.note_query(now, info)) && !query.read_only {
-            self.probe(now, from);
+            self.probe(now, from, Hint::Asked);
         }
         let (sides, conf) = (&self.sides, &self.conf);
         let asked = Asked { now, from, transaction, query, sides, conf };

@@ -11,6 +11,7 @@ use super::{
     event::{DhtEvent, SearchId, Step},
     lookup::{Keeper, Lookup, Next},
     search::{Finished, Goal, Search},
+    table::K,
 };
 use crate::{
     base::time::Instant,
@@ -188,7 +189,24 @@ impl Searches {
             let internal = searches.get(&lookup.search()).is_some_and(Search::is_internal);
             internal && lookup.family() == family && lookup.target() == *own
         });
-        running.map(|lookup| lookup.add_nodes(nodes, None, own, conf)).is_some()
+        running.map(|lookup| _ = lookup.add_nodes(nodes, None, own, conf)).is_some()
+    }
+
+    /// The family and target of a look-up that is about to end though few nodes have answered.
+    pub(super) fn thin(&self, id: u64) -> Option<(Family, NodeId)> {
+        let lookup = self.lookups.get(&id).filter(|l| (l.tally().answers as usize) < K)?;
+        Some((lookup.family(), lookup.target()))
+    }
+
+    /// Adds nodes that we know by now to a look-up. True if any is new.
+    pub(super) fn add_known(
+        &mut self,
+        id: u64,
+        own: &NodeId,
+        nodes: &[NodeInfo],
+        conf: &DhtConf,
+    ) -> bool {
+        self.lookups.get_mut(&id).is_some_and(|lookup| lookup.add_nodes(nodes, None, own, conf))
     }
 
     // On the way.

@@ -70,6 +70,12 @@ impl Server {
         self.storage.counts()
     }
 
+    /// Whether peers of a torrent are stored.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn stores(&self, info_hash: &NodeId) -> bool {
+        self.storage.stores(info_hash)
+    }
+
     /// Hosts that are ignored now.
     pub(super) fn blocked(&self, now: Instant, conf: &DhtConf) -> usize {
         self.guard.blocked(now, conf.flood_block)

@@ -33,8 +33,10 @@ pub(super) struct Side {
     table: Table,
     external: External,
     round_trips: RoundTrips,
-    /// Queries in a row that stayed unanswered.
+    /// Queries in a row that stayed unanswered, with no answer of any node meanwhile.
     silent: u32,
+    /// When a node last answered.
+    answered: Instant,
     /// A node has answered, and not been followed by silence.
     online: bool,
     /// A look-up of our own id is under way.
@@ -51,6 +53,7 @@ impl Side {
             external: External::default(),
             round_trips: RoundTrips::default(),
             silent: 0,
+            answered: Instant::ZERO,
             online: false,
             finding_self: false,
             doubted: None,
@@ -105,15 +108,17 @@ impl Side {
 
     /// A node, or one that is in no table, answered. True if it is the first, or the first after
     /// silence.
-    pub(super) fn note_online(&mut self) -> bool {
-        self.silent = 0;
+    pub(super) fn note_online(&mut self, now: Instant) -> bool {
+        (self.silent, self.answered) = (0, now);
         !std::mem::replace(&mut self.online, true)
     }
 
-    /// A query is lost: its node fails, unless so many were lost in a row that we must be offline.
-    /// True if that is new.
-    pub(super) fn note_lost(&mut self, to: SocketAddr, conf: &DhtConf) -> bool {
-        self.silent = self.silent.saturating_add(1);
+    /// A query of this time is lost: its node fails, unless so many were lost in a row that we must
+    /// be offline. True if that is new. If another node has answered since, we are not: the dead
+    /// nodes of a look-up are lost together, long after the others have answered.
+    pub(super) fn note_lost(&mut self, to: SocketAddr, sent: Instant, conf: &DhtConf) -> bool {
+        let alone = u32::from(sent >= self.answered);
+        self.silent = self.silent.saturating_add(alone);
         if self.silent < conf.offline_after {
             self.table.node_failed(to, conf.max_failures);
             return false;

@@ -49,6 +49,12 @@ impl Storage {
         (self.torrents.len(), self.peers, self.items.len())
     }
 
+    /// Whether peers of a torrent are stored.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn stores(&self, hash: &NodeId) -> bool {
+        self.torrents.contains_key(hash)
+    }
+
     /// Whether a peer of `ip` would be stored: without that, no token is given.
     pub(super) fn has_room(&self, own: &NodeId, hash: &NodeId, ip: IpAddr, conf: &DhtConf) -> bool {
         match self.torrents.get(hash) {

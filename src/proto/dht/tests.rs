@@ -202,6 +202,56 @@ fn ten_silent_queries_in_a_row_mean_that_we_are_offline() {
 }
 
 #[test]
+fn dead_nodes_of_a_lookup_do_not_mean_that_we_are_offline() {
+    let mut rig = Rig::new();
+    rig.meet(60);
+    rig.events();
+    // Two of three are dead: their queries are lost together, long after the others have answered.
+    let search = rig.node.find_peers(rig.now, id(0x42), None);
+    let lives = |to: &SocketAddr| matches!(to, SocketAddr::V4(to) if to.ip().octets()[2] % 3 == 0);
+    for _ in 0..20 {
+        rig.drain();
+        for (to, message) in std::mem::take(&mut rig.sent) {
+            if lives(&to) && matches!(message.body, Body::Query(_)) {
+                rig.receive(to, &Message::response(&message.transaction, pong(to)));
+            }
+        }
+        rig.run_until(rig.now + Duration::from_millis(100));
+    }
+    rig.run_until(rig.now + Duration::from_secs(5));
+    let stats = rig.node.stats(rig.now);
+    assert!(stats.timeouts >= DhtConf::default().offline_after.into(), "{stats:?}");
+    let events = rig.events();
+    assert!(!stats.offline && !events.contains(&DhtEvent::Offline { family: Family::V4 }));
+    let ended = |e: &DhtEvent| matches!(e, DhtEvent::Finished { search: of, .. } if *of == search);
+    assert!(events.iter().any(ended), "{events:?}");
+}
+
+#[test]
+fn node_that_asks_us_is_asked_later_if_many_are_known() {
+    let stranger = addr(900);
+    for (groups, first) in [(1, 0), (2, 180)] {
+        let mut rig = Rig::new();
+        for group in 0..groups {
+            (0..60).for_each(|n| rig.node.add_node(rig.now, addr(60 * group + n)));
+            rig.run_with(rig.now + Duration::from_secs(20), &mut |to, _| pong(to));
+        }
+        let known = rig.node.stats(rig.now).nodes_v4;
+        assert!(known + 6 >= 60 * groups as usize, "{known}");
+        let query = Query::new(id_of(stranger), Method::Ping);
+        rig.receive(stranger, &Message::query(b"aa", query));
+        let began = rig.now;
+        let is_known =
+            |rig: &Rig| rig.node.table(Family::V4).any(|contact| contact.info.addr == stranger);
+        let after = (0..300).find(|&s| {
+            rig.run_with(began + Duration::from_secs(s), &mut |to, _| pong(to));
+            is_known(&rig)
+        });
+        assert!(after.is_some_and(|s| (first..first + 3).contains(&s)), "{after:?}");
+    }
+}
+
+#[test]
 fn bootstrap_names_are_resolved_again_until_nodes_answer() {
     let bootstrap = vec![Bootstrap { host: "router".into(), port: 1, router: true }];
     let conf = DhtConf { bootstrap, low_table: 3, ..DhtConf::default() };

@@ -3,9 +3,13 @@
 //!
 //! It says which nodes are to be asked what, and when; it asks none itself.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use super::{bootstrap::Bootstrap, side::Sides};
+use super::{
+    bootstrap::Bootstrap,
+    probes::{Hint, Probes},
+    side::Sides,
+};
 use crate::{
     base::{rng::Rng, time::Instant, timers::TimerTable},
     conf::{Bootstrap as Name, DhtConf},
@@ -54,8 +58,7 @@ pub(super) struct Upkeep {
     timers: TimerTable<4>,
     rng: Rng,
     bootstrap: Bootstrap,
-    /// Nodes that may be new, to be asked in their turn.
-    probes: VecDeque<SocketAddr>,
+    probes: Probes,
     refreshes: u32,
     pings: usize,
     /// When we last heard of time or the network.
@@ -71,7 +74,7 @@ impl Upkeep {
             timers,
             rng,
             bootstrap: Bootstrap::new(conf),
-            probes: VecDeque::new(),
+            probes: Probes::default(),
             refreshes: 0,
             pings: 0,
             last: now,
@@ -213,15 +216,12 @@ impl Upkeep {
     // Nodes to try.
 
     /// Notes a node that may be new. `addr` is canonical, and of a family that we take part in.
-    pub(super) fn probe(&mut self, now: Instant, addr: SocketAddr, conf: &DhtConf) {
-        let known = self.probes.contains(&addr) || self.is_router(addr);
-        if addr.port() == 0 || known || self.probes.len() >= conf.max_probes {
+    pub(super) fn probe(&mut self, now: Instant, addr: SocketAddr, hint: Hint, conf: &DhtConf) {
+        if addr.port() == 0 || self.is_router(addr) {
             return;
         }
-        self.probes.push_back(addr);
-        if self.timers.get(Chore::Probe as usize).is_none() {
-            self.timers.set(Chore::Probe as usize, now);
-        }
+        self.probes.add(now, addr, hint, conf);
+        self.probes.next().into_iter().for_each(|at| self.arm(Chore::Probe, at.max(now)));
     }
 
     /// Whether few wait to be asked.
@@ -229,12 +229,16 @@ impl Upkeep {
         self.probes.len() < conf.max_probes / 2
     }
 
+    /// A node has answered.
+    pub(super) fn note_answer(&mut self, addr: SocketAddr) {
+        self.probes.note_answer(addr);
+    }
+
     /// The next node to try.
     pub(super) fn pop_probe(&mut self, now: Instant, conf: &DhtConf) -> Option<SocketAddr> {
-        let addr = self.probes.pop_front();
-        if !self.probes.is_empty() {
-            self.timers.set(Chore::Probe as usize, now + conf.probe_interval);
-        }
+        let addr = self.probes.pop(now);
+        let next = self.probes.next().map(|at| at.max(now + conf.probe_interval));
+        next.into_iter().for_each(|at| self.timers.set(Chore::Probe as usize, at));
         addr
     }
 

@@ -6,8 +6,8 @@ use super::{
     super::{
         calls::Purpose,
         event::DhtEvent,
+        probes::Hint,
         search::Goal,
-        side::Side,
         upkeep::{Chore, Refresh},
     },
     Node,
@@ -16,6 +16,9 @@ use crate::{
     base::time::Instant,
     wire::krpc::{Family, Method},
 };
+
+/// A table of fewer nodes takes any that answers: in a small network most are known to few.
+const FEW: usize = 64;
 
 impl Node {
     pub(super) fn do_chore(&mut self, now: Instant, chore: Chore) {
@@ -62,18 +65,19 @@ impl Node {
     }
 
     /// Notes a node that may be new, to be asked in its turn.
-    pub(super) fn probe(&mut self, now: Instant, addr: SocketAddr) {
+    pub(super) fn probe(&mut self, now: Instant, addr: SocketAddr, hint: Hint) {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        if self.sides.get(Family::of(addr.ip())).is_some() {
-            self.upkeep.probe(now, addr, &self.conf);
+        if let Some(side) = self.sides.get(Family::of(addr.ip())) {
+            let hint = if side.table().len() < FEW { Hint::Wanted } else { hint };
+            self.upkeep.probe(now, addr, hint, &self.conf);
         }
     }
 
     /// A query is lost: its node fails, unless nothing answers at all.
-    pub(super) fn handle_lost(&mut self, now: Instant, to: SocketAddr) {
+    pub(super) fn handle_lost(&mut self, now: Instant, to: SocketAddr, sent: Instant) {
         let family = Family::of(to.ip());
         let Some(side) = self.sides.get_mut(family) else { return };
-        if side.note_lost(to, &self.conf) {
+        if side.note_lost(to, sent, &self.conf) {
             self.outbox.tell(DhtEvent::Offline { family });
             self.upkeep.note_offline(now);
         }
@@ -81,7 +85,7 @@ impl Node {
 
     /// A family's first node answered, or the first after silence.
     pub(super) fn note_online(&mut self, now: Instant, family: Family) {
-        if !self.sides.get_mut(family).is_some_and(Side::note_online) {
+        if !self.sides.get_mut(family).is_some_and(|side| side.note_online(now)) {
             return;
         }
         self.outbox.tell(DhtEvent::Online { family });

@@ -148,9 +148,18 @@ impl Node {
                     self.tell_step(search, Step::Asked { node, hop });
                 }
                 Wanted::Wait => return,
+                Wanted::Done if self.knows_more(id) => {}
                 Wanted::Done => return self.end_lookup(now, id),
             }
         }
+    }
+
+    /// A look-up that began when we knew next to nobody goes on with the nodes that we know by now.
+    fn knows_more(&mut self, id: u64) -> bool {
+        let Some((family, target)) = self.searches.thin(id) else { return false };
+        let Some(own) = self.id(family) else { return false };
+        let nodes = self.closest(family, &target, 3 * K);
+        self.searches.add_known(id, &own, &nodes, &self.conf)
     }
 
     /// The closest nodes are known: what is to be stored is sent to them.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    super::{calls::Purpose, event::Step, external::Voted, searches::Answer},
+    super::{calls::Purpose, event::Step, external::Voted, probes::Hint, searches::Answer},
     Node,
 };
 use crate::{
@@ -23,6 +23,7 @@ impl Node {
         let family = Family::of(from.ip());
         let Some(call) = self.calls.answered(transaction, from) else { return };
         self.server.note_expected(from);
+        self.upkeep.note_answer(from);
         let info = NodeInfo { id: response.id, addr: from };
         let rtt = now.since(call.sent);
         if let Some(side) = self.sides.get_mut(family).filter(|side| side.id() != info.id) {
@@ -128,7 +129,7 @@ impl Node {
             let room =
                 side.is_some_and(|side| side.id() != node.id && side.table().would_take(node));
             if room && !foreign && self.upkeep.may_probe_more(&self.conf) {
-                self.probe(now, node.addr);
+                self.probe(now, node.addr, Hint::Told);
             }
         }
     }
