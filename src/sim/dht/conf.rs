@@ -19,6 +19,9 @@ pub struct NetConf {
     pub rtt: (u64, u64),
     /// In this time half of the nodes are replaced by others; `None`: all stay.
     pub half_life: Option<Duration>,
+    /// So many others each node knows when it starts, as of a state that was saved; with none, it
+    /// begins at the three nodes that stay.
+    pub known: usize,
     /// The settings of the nodes.
     pub dht: DhtConf,
 }
@@ -33,6 +36,7 @@ impl Default for NetConf {
             lost: 0,
             rtt: (20, 300),
             half_life: None,
+            known: 0,
             dht: DhtConf::default(),
         }
     }

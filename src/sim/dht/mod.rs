@@ -13,7 +13,9 @@
 //! assert!(net.stats(3).nodes_v4 >= 5);
 //! ```
 
+mod beside;
 mod conf;
+mod libtorrent;
 mod queue;
 mod scenario;
 #[cfg(test)]
@@ -30,11 +32,12 @@ use crate::{
     base::{rng::Rng, time::Instant},
     conf::Bootstrap,
     proto::dht::{DhtEvent, DhtState, DhtStats, Node, Output},
-    wire::krpc::{Family, NodeId},
+    wire::krpc::{Family, NodeId, NodeInfo},
 };
 pub use conf::NetConf;
+use libtorrent::LibtorrentLookup;
 use queue::{Event, Queue};
-pub use scenario::{Figures, Lookups, Miss, measure};
+pub use scenario::{Figures, Lookups, Measured, Miss, Steps, measure};
 
 /// The name that leads to nodes of the network.
 const NAME: &str = "bootstrap.sim";
@@ -42,6 +45,8 @@ const NAME: &str = "bootstrap.sim";
 const RESOLVE_TIME: Duration = Duration::from_millis(30);
 /// How long a router keeps a hole open after the last packet out.
 const HOLE_TIME: Duration = Duration::from_secs(60);
+/// Holes after which those that have closed are forgotten.
+const MAX_HOLES: usize = 512;
 /// Nodes that the name leads to: the first, which stay and are public.
 const STAYING: usize = 3;
 
@@ -66,6 +71,24 @@ struct Slot {
     asleep: bool,
     woken_at: Option<Instant>,
     events: Vec<(Instant, DhtEvent)>,
+    /// A look-up of libtorrent's kind that leaves from here.
+    beside: Option<LibtorrentLookup>,
+}
+
+impl Slot {
+    fn new(body: Body, addr: SocketAddr, nat: bool, life: u32) -> Self {
+        Self {
+            body,
+            addr,
+            holes: nat.then(BTreeMap::new),
+            life,
+            up: true,
+            asleep: false,
+            woken_at: None,
+            events: Vec::new(),
+            beside: None,
+        }
+    }
 }
 
 /// See the module.
@@ -99,8 +122,24 @@ impl Net {
             datagrams: 0,
             conf,
         };
-        (0..net.conf.nodes).for_each(|_| _ = net.add_node());
+        for slot in 0..net.conf.nodes {
+            let state = net.some_nodes(net.conf.nodes).filter(|_| slot >= STAYING);
+            net.add_with(state);
+        }
         net
+    }
+
+    /// What a node knows when it starts, if it knows anything: some of the first `nodes`.
+    fn some_nodes(&mut self, nodes: usize) -> Option<DhtState> {
+        let known = self.conf.known.min(nodes);
+        let nodes = (0..known).map(|_| {
+            let slot = self.rng.below(nodes as u64) as usize;
+            // Those that are not there yet come in this order.
+            let addr = self.addr(slot).unwrap_or_else(|| addr_of(slot as u32 + 1));
+            NodeInfo { id: NodeId::default(), addr }
+        });
+        let nodes: Vec<_> = nodes.collect();
+        (known > 0).then(|| DhtState { nodes, ..DhtState::default() })
     }
 
     /// The time.
@@ -168,16 +207,7 @@ impl Net {
 
     fn place(&mut self, slot: usize, body: Body, addr: SocketAddr, nat: bool) {
         self.places.insert(addr, slot);
-        self.slots.push(Slot {
-            body,
-            addr,
-            holes: nat.then(BTreeMap::new),
-            life: 0,
-            up: true,
-            asleep: false,
-            woken_at: None,
-            events: Vec::new(),
-        });
+        self.slots.push(Slot::new(body, addr, nat, 0));
     }
 
     /// Lets the owner of a node use its verbs.
@@ -211,6 +241,10 @@ impl Net {
         let Some(s) = self.slots.get_mut(slot).filter(|slot| slot.up) else { return };
         if let Some(holes) = &mut s.holes {
             holes.insert(to, self.now);
+            if holes.len() > MAX_HOLES {
+                let now = self.now;
+                holes.retain(|_, &mut at| now.since(at) < HOLE_TIME);
+            }
         }
         if self.rng.below(1000) < self.conf.lost {
             return;
@@ -284,6 +318,11 @@ impl Net {
                 let addrs: Vec<_> = addrs.into_iter().filter(|&a| Some(a) != own).collect();
                 self.with(slot, |node, now| node.handle_resolved(now, NAME, port, &addrs));
             }
+            Event::Tick { slot, life } => {
+                if self.is_life(slot, life) {
+                    self.tick_beside(slot);
+                }
+            }
             Event::Replace { slot, life } => {
                 if self.is_life(slot, life) {
                     self.replace(slot);
@@ -306,6 +345,9 @@ impl Net {
             .is_none_or(|holes| holes.get(&from).is_some_and(|&at| now.since(at) < HOLE_TIME));
         if !admitted || sender == slot {
             return;
+        }
+        if s.beside.as_mut().is_some_and(|beside| beside.handle_datagram(now, from, data)) {
+            return self.settle_beside(slot);
         }
         match &mut s.body {
             Body::Node(node) => {
@@ -355,22 +397,14 @@ impl Net {
 
     /// The node goes away without a word, and another comes elsewhere.
     fn replace(&mut self, slot: usize) {
-        let node = self.new_node(slot, None);
+        let state = self.some_nodes(self.slots.len());
+        let node = self.new_node(slot, state);
         let addr = self.new_addr();
         let nat = self.rng.below(100) < self.conf.behind_nat;
         let Some(s) = self.slots.get_mut(slot) else { return };
         self.places.remove(&s.addr);
         let life = s.life + 1;
-        *s = Slot {
-            body: Body::Node(Box::new(node)),
-            addr,
-            holes: nat.then(BTreeMap::new),
-            life,
-            up: true,
-            asleep: false,
-            woken_at: None,
-            events: Vec::new(),
-        };
+        *s = Slot::new(Body::Node(Box::new(node)), addr, nat, life);
         self.places.insert(addr, slot);
         self.settle(slot);
         self.plan_end(slot);
@@ -408,8 +442,7 @@ impl Net {
     /// Each in a /24 of its own.
     fn new_addr(&mut self) -> SocketAddr {
         self.next_addr += 1;
-        let ip = Ipv4Addr::from(0x0b00_0001 + self.next_addr * 256);
-        SocketAddr::new(ip.into(), 6881)
+        addr_of(self.next_addr)
     }
 
     /// The round trip of a pair: always the same.
@@ -435,4 +468,10 @@ impl Net {
         self.rng.fill(&mut id.0);
         id
     }
+}
+
+/// Address number `n` that is given away.
+fn addr_of(n: u32) -> SocketAddr {
+    let ip = Ipv4Addr::from(0x0b00_0001 + n * 256);
+    SocketAddr::new(ip.into(), 6881)
 }

@@ -6,10 +6,31 @@ use crate::base::time::Instant;
 
 /// What happens at a time.
 pub(super) enum Event {
-    Datagram { sender: usize, from: SocketAddr, to: SocketAddr, data: Vec<u8> },
-    Wake { slot: usize, life: u32, at: Instant },
-    Resolved { slot: usize, life: u32, port: u16 },
-    Replace { slot: usize, life: u32 },
+    Datagram {
+        sender: usize,
+        from: SocketAddr,
+        to: SocketAddr,
+        data: Vec<u8>,
+    },
+    Wake {
+        slot: usize,
+        life: u32,
+        at: Instant,
+    },
+    /// Of the look-up beside the node.
+    Tick {
+        slot: usize,
+        life: u32,
+    },
+    Resolved {
+        slot: usize,
+        life: u32,
+        port: u16,
+    },
+    Replace {
+        slot: usize,
+        life: u32,
+    },
 }
 
 /// See the module.
