@@ -2,7 +2,7 @@
 //!
 //! One that has asked *us* is asked in turn only when its router would let nothing of ours in any
 //! more just because of that (pymdht's quarantine: three minutes). Otherwise tables fill with nodes
-//! that none but those can reach whom they have talked to last. One that was silent is left alone
+//! that few can reach: those that they have talked to last. One that was silent is left alone
 //! for a while, since it is told again and again. It sends nothing itself.
 
 use std::{

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_query_makes_room_after_a_second_and_fails_after_fifteen() {
+    fn silent_query_makes_room_in_a_second_and_fails_in_fifteen() {
         let mut lookup = lookup();
         let first = asked(&mut lookup);
         assert!(lookup.next_tick().unwrap() < at(1000));

@@ -154,7 +154,7 @@ impl Node {
         }
     }
 
-    /// A look-up that began when we knew next to nobody goes on with the nodes that we know by now.
+    /// A look-up that began when next to no node was known goes on with those known by now.
     fn knows_more(&mut self, id: u64) -> bool {
         let Some((family, target)) = self.searches.thin(id) else { return false };
         let Some(own) = self.id(family) else { return false };
