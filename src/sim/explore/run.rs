@@ -587,6 +587,27 @@ impl<'a> Run<'a> {
         if count < self.contradictions.len() {
             return Err(self.failure("node 0 does not tell that a torrent contradicts itself"));
         }
+        self.contradictions_are_not_claimed()
+    }
+
+    /// A node that has learned of both versions, however late, does not have what they contradict
+    /// each other in.
+    fn contradictions_are_not_claimed(&self) -> Result<(), Failure> {
+        for (id, &node) in &self.nodes {
+            let engine = self.world.engine(node);
+            for sample in self.samples.iter().filter(|sample| sample.is_contradiction()) {
+                let torrent = engine.find(sample.metainfo.info_hash());
+                let known = torrent.and_then(|torrent| engine.metainfo(torrent));
+                let have = torrent.and_then(|torrent| engine.have(torrent));
+                let Some((known, have)) = known.zip(have) else { continue };
+                let is_wrong =
+                    |piece| have.has(piece) && sample.contradicts_itself_in(piece, &known);
+                if sample.geometry().pieces().any(is_wrong) {
+                    let what = format!("node {id} claims what a torrent contradicts itself in");
+                    return Err(self.failure(what));
+                }
+            }
+        }
         Ok(())
     }
 
