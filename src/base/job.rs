@@ -109,6 +109,8 @@ pub enum Job {
         piece: PieceIndex,
         /// What it should be.
         expected: PieceHash,
+        /// Its length, bytes.
+        len: u32,
     },
     /// Digest each block of a piece on disk, to find who sent the bad one.
     Digests {

@@ -75,3 +75,14 @@ fn nonsense_is_named() {
         "network.client"
     );
 }
+
+#[test]
+fn few_large_pieces_are_checked_at_a_time() {
+    let mut storage = StorageConf::default();
+    let checks = |storage: &StorageConf| {
+        [0, 1 << 14, 1 << 20, 1 << 22, 1 << 24, u32::MAX].map(|len| storage.checks_of(len))
+    };
+    assert_eq!(checks(&storage), [64, 64, 64, 16, 16, 16]);
+    storage.max_checks = 2;
+    assert_eq!(checks(&storage), [2; 6]);
+}

@@ -31,6 +31,8 @@ const MAX_THREADS: usize = 256;
 struct Work<'a> {
     pieces: &'a Pieces,
     count: u32,
+    /// Pieces that a thread takes at a time.
+    batch: u32,
     next: AtomicU32,
     stop: AtomicBool,
 }
@@ -46,10 +48,13 @@ pub(super) fn all(
     mut progress: impl FnMut(CreateProgress) -> ControlFlow<()>,
 ) -> Result<Vec<PieceHash>, CreateError> {
     let count = geometry.piece_count();
-    let work = Work { pieces, count, next: AtomicU32::new(0), stop: AtomicBool::new(false) };
     let cores = || thread::available_parallelism().map_or(1, Into::into);
     let threads = if threads == 0 { cores() } else { threads };
-    let threads = threads.clamp(1, MAX_THREADS).min(count.div_ceil(pieces.batch()) as usize);
+    let threads = threads.clamp(1, MAX_THREADS);
+    let batch = pieces.batch(threads);
+    let threads = threads.min(count.div_ceil(batch) as usize);
+    let (next, stop) = (AtomicU32::new(0), AtomicBool::new(false));
+    let work = Work { pieces, count, batch, next, stop };
     // A slow `progress` holds up the threads, so that what is told is what happens.
     let (tell, told) = mpsc::sync_channel(4 * threads);
     let (results, stopped) = thread::scope(|scope| {
@@ -105,7 +110,7 @@ pub(super) fn all(
 impl Work<'_> {
     /// A thread's part of it.
     fn run(&self, tell: &SyncSender<u64>) -> Result<Vec<Batch>, StoreError> {
-        let size = self.pieces.batch();
+        let size = self.batch;
         let mut batches = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let claimed = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {

@@ -25,8 +25,11 @@ use crate::base::{
 /// How much of each stream is hashed before the next is looked after: a multiple of 64 and of a
 /// block that fits the cache.
 const SLICE: usize = 256 * 1024;
-/// Streams hashed side by side.
-pub(super) const SIDE_BY_SIDE: usize = 3;
+/// Streams hashed side by side: as many as pay, but so many that one which waits for its disk does
+/// not hold up the rest.
+pub(super) fn side_by_side() -> usize {
+    lanes::lanes().max(3)
+}
 
 /// Where a torrent's bytes can be read.
 pub(super) trait ReadBytes: fmt::Debug + Sync {
@@ -86,10 +89,11 @@ pub(super) fn hash_all(
 ) -> Vec<Result<Output, StoreError>> {
     let mut results: Vec<_> =
         inputs.iter().map(|input| Ok(Output::State(input.hasher.clone()))).collect();
+    let most = side_by_side().min(inputs.len());
     let mut waiting = inputs.into_iter().enumerate();
-    let mut active: Vec<Lane<'_>> = Vec::with_capacity(SIDE_BY_SIDE);
+    let mut active: Vec<Lane<'_>> = Vec::with_capacity(most);
     loop {
-        while active.len() < SIDE_BY_SIDE {
+        while active.len() < most {
             let Some((index, Input { hasher, source, ends })) = waiting.next() else { break };
             let feed = Feed::new(source, scratch);
             match hasher {

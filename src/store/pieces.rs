@@ -69,11 +69,12 @@ impl Pieces {
     }
 
     /// How many pieces to hash in one call of [`hashes`](Self::hashes): enough to fill the lanes,
-    /// and to make the call worth while.
-    pub(crate) fn batch(&self) -> u32 {
+    /// and to make the call worth while, but not what others of so many threads could do meanwhile.
+    pub(crate) fn batch(&self, threads: usize) -> u32 {
         let piece_len = u64::from(self.geometry.nominal_piece_len());
-        let lanes = hashing::SIDE_BY_SIDE as u64;
-        (lanes * STRETCH).div_ceil(piece_len).max(lanes) as u32
+        let lanes = hashing::side_by_side() as u64;
+        let share = u64::from(self.geometry.piece_count()).div_ceil(4 * threads.max(1) as u64);
+        (lanes * STRETCH).div_ceil(piece_len).max(lanes).min(share.max(3)) as u32
     }
 
     /// What hashes `piece` as it is to be known.

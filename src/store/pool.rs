@@ -18,12 +18,14 @@ use crate::base::{
     arena::Key,
     buf::Buf,
     geometry::Block,
-    job::{Done, Job},
+    hash::Hasher,
+    job::{Done, Job, Run},
     storage::StoreError,
 };
 
-/// Pieces or runs that a worker hashes side by side.
-const BATCH: usize = 3;
+/// Bytes of pieces that a worker checks at once, if it is more than one piece: a peer may wait for
+/// a read meanwhile.
+const CHECK_LEN: u64 = 32 << 20;
 /// Batches of other work in a row after which a waiting check gets its turn.
 const CHECK_PATIENCE: u32 = 16;
 /// Records of a session folder that are synced together.
@@ -76,11 +78,28 @@ struct Waiting {
     slow_running: usize,
     /// States that a worker saves at once: those that go to the same log are synced together.
     saves_a_batch: usize,
+    hashing: SideBySide,
     /// Workers with nothing to do.
     idle: usize,
     /// Batches since the last check.
     since_check: u32,
     stop: bool,
+}
+
+/// How many pieces or runs are hashed together on this machine.
+#[derive(Clone, Copy, Debug, Default)]
+struct SideBySide {
+    /// More than that gain nothing.
+    most: usize,
+    /// More than that are not waited for: to fill the wide lanes would take memory that peers could
+    /// fill meanwhile, and was slower.
+    enough: usize,
+}
+
+impl SideBySide {
+    fn detect() -> Self {
+        Self { most: lanes::lanes().max(3), enough: 3 }
+    }
 }
 
 /// Runs to be hashed.
@@ -105,8 +124,8 @@ struct Answers {
 }
 
 impl Pool {
-    /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only one or
-    /// two runs to hash waits up to `lane_wait` for more, if hashing them together pays on this
+    /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only a
+    /// few runs to hash waits up to `lane_wait` for more, if hashing them together pays on this
     /// machine. `wake` is called, from a worker's thread, when there are answers; not again
     /// until they are drained, unless it failed: then it is called again with the next answer, and
     /// every 50 ms if none comes.
@@ -139,6 +158,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             waiting: Mutex::new(Waiting {
                 saves_a_batch: if runner.has_folder() { GROUP } else { 1 },
+                hashing: SideBySide::detect(),
                 ..Waiting::default()
             }),
             runner,
@@ -166,7 +186,9 @@ impl Pool {
         // The worker that waits for runs must also hear of other work if it is the only one free
         // for it.
         if waiting.runs.gathering
-            && (waiting.runs.queue.len() >= BATCH || waiting.runs.hurry || waiting.idle == 0)
+            && (waiting.runs.queue.len() >= waiting.hashing.enough
+                || waiting.runs.hurry
+                || waiting.idle == 0)
         {
             self.shared.more_runs.notify_one();
         }
@@ -327,7 +349,7 @@ enum Kind {
 
 impl Waiting {
     fn push(&mut self, job: Job) {
-        self.runs.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry);
+        self.runs.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry || fills_lanes(run));
         let queue = match &job {
             Job::Read { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs.queue,
@@ -351,13 +373,27 @@ impl Waiting {
         queue.push_back(job);
     }
 
-    /// What to do next. With `patient`, one or two runs are left waiting for a third unless other
-    /// work waits too.
+    /// The next pieces to check: shared among the workers that could help, and not too much at
+    /// once.
+    fn some_checks(&mut self) -> Vec<Job> {
+        let share = self.checks.len().div_ceil(self.idle + 1).min(self.hashing.most);
+        let mut len = 0;
+        let fit = self.checks.iter().take(share).take_while(|job| {
+            let fits = len < CHECK_LEN;
+            len += if let Job::Check { len, .. } = job { u64::from(*len) } else { 0 };
+            fits
+        });
+        let count = fit.count();
+        some_of(&mut self.checks, count)
+    }
+
+    /// What to do next. With `patient`, a few runs are left waiting for more unless other work
+    /// waits too.
     fn take(&mut self, max_slow: usize, patient: bool) -> Option<Batch> {
         let fast = |jobs| Some(Batch { jobs, kind: Kind::Fast });
         if !self.checks.is_empty() && self.since_check >= CHECK_PATIENCE {
             self.since_check = 0;
-            return fast(some_of(&mut self.checks, BATCH));
+            return fast(self.some_checks());
         }
         self.since_check = if self.checks.is_empty() { 0 } else { self.since_check + 1 };
         if let Some(job) = self.quick.pop_front() {
@@ -381,7 +417,7 @@ impl Waiting {
         let runs = !self.runs.queue.is_empty();
         self.runs.hurry &= runs;
         if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs.first) {
-            return fast(some_of(&mut self.runs.queue, BATCH));
+            return fast(some_of(&mut self.runs.queue, self.hashing.most));
         }
         if !self.reads.is_empty() {
             self.runs.first = runs;
@@ -390,16 +426,16 @@ impl Waiting {
             return fast(some_of(&mut self.reads, count));
         }
         if runs
-            && (self.runs.queue.len() >= BATCH
+            && (self.runs.queue.len() >= self.hashing.enough
                 || !patient
                 || self.runs.hurry
                 || !self.checks.is_empty())
         {
-            return fast(some_of(&mut self.runs.queue, BATCH));
+            return fast(some_of(&mut self.runs.queue, self.hashing.most));
         }
         if !self.checks.is_empty() {
             self.since_check = 0;
-            return fast(some_of(&mut self.checks, BATCH));
+            return fast(self.some_checks());
         }
         None
     }
@@ -416,6 +452,11 @@ impl Drop for Alarm<'_> {
             let _ = (self.0.wake)();
         }
     }
+}
+
+/// A tree's blocks are hashed side by side, so it gains nothing from other runs beside it.
+fn fills_lanes(run: &Run) -> bool {
+    run.chain.as_ref().is_some_and(|chain| matches!(chain.state, Hasher::Merkle(_)))
 }
 
 fn some_of(queue: &mut VecDeque<Job>, count: usize) -> Vec<Job> {

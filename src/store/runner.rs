@@ -125,22 +125,23 @@ impl Runner {
                     },
                     Err(e) => done.push(Done::Run { torrent: key, run: answer(run, Err(e), None) }),
                 },
-                Job::Check { torrent: key, piece, expected } => match self.find(key, StoreOp::Read)
-                {
-                    Ok(torrent) => hashing.push(HashJob {
-                        key,
-                        torrent,
-                        work: HashWork::Check(piece, expected),
-                    }),
-                    Err(e) => {
-                        done.push(Done::Checked {
-                            torrent: key,
-                            piece,
-                            result: Err(e),
-                            root: None,
-                        });
+                Job::Check { torrent: key, piece, expected, len: _ } => {
+                    match self.find(key, StoreOp::Read) {
+                        Ok(torrent) => hashing.push(HashJob {
+                            key,
+                            torrent,
+                            work: HashWork::Check(piece, expected),
+                        }),
+                        Err(e) => {
+                            done.push(Done::Checked {
+                                torrent: key,
+                                piece,
+                                result: Err(e),
+                                root: None,
+                            });
+                        }
                     }
-                },
+                }
                 Job::Read { torrent, link, blocks, mut buf } => {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| {
                         t.read_ahead(&blocks);

@@ -125,7 +125,7 @@ pub(super) trait Jobs {
     }
 
     fn check(&self, piece: PieceIndex, expected: PieceHash) -> Result<bool, StoreError> {
-        match self.one(Job::Check { torrent: KEY, piece, expected }) {
+        match self.one(Job::Check { torrent: KEY, piece, expected, len: 0 }) {
             Done::Checked { torrent: KEY, piece: same, result, .. } if same == piece => {
                 result.map(|judgement| judgement == Judgement::Good)
             }

@@ -214,7 +214,8 @@ impl Torrent {
             match had.and_then(|piece| Some((piece, self.swarm.expected(piece)?))) {
                 Some((piece, expected)) => {
                     self.swarm.jobs_out += 1;
-                    cx.job(Job::Check { torrent: self.identity.key(), piece, expected });
+                    let len = self.swarm.geometry.piece_len(piece);
+                    cx.job(Job::Check { torrent: self.identity.key(), piece, expected, len });
                 }
                 None => _ = hashes.roots.out.remove(&nth),
             }

@@ -250,10 +250,8 @@ impl Torrent {
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
         let going_on = !self.lifecycle.is_pending() && !self.swarm.quiet;
         if let Some(checker) = self.lifecycle.checker_mut() {
-            while going_on
-                && let Some(piece) =
-                    checker.poll_piece(&self.swarm.geometry, cx.conf.storage.max_checks)
-            {
+            let limit = cx.conf.storage.checks_of(self.swarm.geometry.nominal_piece_len());
+            while going_on && let Some(piece) = checker.poll_piece(&self.swarm.geometry, limit) {
                 let Some(expected) = self.swarm.expected(piece) else {
                     // It cannot be told whether it is good.
                     let count = self.swarm.geometry.piece_count();
@@ -262,7 +260,8 @@ impl Torrent {
                     continue;
                 };
                 self.swarm.jobs_out += 1;
-                cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected });
+                let len = self.swarm.geometry.piece_len(piece);
+                cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected, len });
             }
             // What is passed over last may leave nothing but what could not be read before.
             if let Some(error) = checker.poll_failure() {

@@ -149,7 +149,7 @@ fn write(tree: &Path, wrong: BTreeMap<PathBuf, String>) {
     }
     for name in ["Cargo.toml", "Cargo.lock"] {
         let path = root().join(name);
-        files.insert(path.clone(), fs::read_to_string(path).unwrap());
+        files.insert(path.clone(), renumbered(&fs::read_to_string(path).unwrap()));
     }
     files.extend(wrong);
     files.get_mut(&root().join("src/lib.rs")).unwrap().push_str("\nmod planted;\n");
@@ -166,6 +166,22 @@ fn write(tree: &Path, wrong: BTreeMap<PathBuf, String>) {
         fs::write(to, text).unwrap();
     }
     stale.iter().for_each(|old| fs::remove_file(old).unwrap());
+}
+
+/// A manifest or lock file in which the package has a version of its own: what cargo builds of the
+/// copy must not stand for what it builds of the tree, which goes to the same folder.
+fn renumbered(text: &str) -> String {
+    let (before, after) = text.split_once("name = \"cratetorrent\"\nversion = \"").unwrap();
+    let (version, rest) = after.split_once('"').unwrap();
+    format!("{before}name = \"cratetorrent\"\nversion = \"{version}-planted\"{rest}")
+}
+
+#[test]
+fn copy_has_a_version_of_its_own() {
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        let text = renumbered(&fs::read_to_string(root().join(name)).unwrap());
+        assert_eq!(text.matches("-planted\"\n").count(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -114,7 +114,8 @@ pub(super) fn conf(item: &Item) -> Conf {
             size("copies", usual.requests.endgame_copies.into(), 1, 200) as u8;
         conf.storage.save_interval =
             item.get("save").map_or(usual.storage.save_interval, |ms| millis(ms.max(1)));
-        conf.storage.max_checks = size("checks", usual.storage.max_checks, 1, 1000);
+        // Small torrents, too, take a check of several rounds.
+        conf.storage.max_checks = size("checks", 16, 1, 1000);
         conf.uploads.slots = item.get("slots").map(|slots| slots as usize);
         conf.uploads.seed_choking = match item.get("choking") {
             Some(1) => SeedChoking::FastestUpload,

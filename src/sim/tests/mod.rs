@@ -81,8 +81,12 @@ fn millis(n: u64) -> Duration {
 
 /// Settings that tell everything.
 fn loud() -> Conf {
-    // What is cut off or counted here is TCP; uTP has its own tests.
-    super::scenario::loud(Conf::default().with(|conf| conf.network.transports = Transports::Tcp))
+    super::scenario::loud(Conf::default().with(|conf| {
+        // What is cut off or counted here is TCP; uTP has its own tests.
+        conf.network.transports = Transports::Tcp;
+        // Small torrents, too, take a check of several rounds.
+        conf.storage.max_checks = 16;
+    }))
 }
 
 /// The same of a node whose peers learn of no others from it.

@@ -3,14 +3,24 @@
 //! Knows nothing of pieces or files. What the machine can do is asked of std at each call, so there
 //! is no state here.
 
+#[cfg(not(target_arch = "x86_64"))]
+mod absent;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sha1_ni;
+#[cfg(target_arch = "x86_64")]
+mod sha1_wide;
 pub(super) mod sha256;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod wide;
 
 use crate::base::hash::{Digest, Sha1State};
+#[cfg(not(target_arch = "x86_64"))]
+use absent::{Avx512, ShaNi};
+#[cfg(target_arch = "x86_64")]
+use {sha_ni::ShaNi, wide::Avx512};
 
 /// How many streams [`update`] can take through one core at the price of little more than one. 1
 /// where more do not pay.
@@ -71,40 +81,52 @@ pub(crate) fn sha1_chunks(bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
     out.extend(streams.iter().map(|s| finish(s.state, s.data)));
 }
 
-/// What measures best, of SHA-256 too: see RESEARCH.md.
-#[cfg(target_arch = "x86_64")]
-const LANES: usize = 3;
+/// Streams of the wide lanes.
+const WIDTH: usize = 16;
+/// Streams through the SHA unit at once: what measures best, of SHA-256 too (RESEARCH.md).
+const NARROW: usize = 3;
+/// Where the machine has both, the wide lanes are better from so many streams on (RESEARCH.md).
+const WIDE_FROM: usize = 8;
 
 /// What this machine hashes with.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    ShaNi(sha_ni::ShaNi),
+struct Kind {
+    /// A unit that is quick with one stream, and quicker with up to `narrow`.
+    sha_ni: Option<ShaNi>,
+    narrow: usize,
+    /// Sixteen streams, however many of them are wanted, in the time of about eight.
+    wide: Option<Avx512>,
 }
 
 impl Kind {
     fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(sha_ni) = sha_ni::ShaNi::detect() {
-            return Self::ShaNi(sha_ni);
-        }
-        Self::Portable
+        Self { sha_ni: ShaNi::detect(), narrow: NARROW, wide: Avx512::detect() }
     }
 
     fn lanes(self) -> usize {
-        match self {
-            Self::Portable => 1,
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(_) => LANES,
+        match (self.wide, self.sha_ni) {
+            (Some(_), _) => WIDTH,
+            (None, Some(_)) => self.narrow,
+            (None, None) => 1,
         }
     }
 
+    /// The same with at most so many lanes.
+    fn at_most(self, lanes: usize) -> Self {
+        let wide = self.wide.filter(|_| lanes >= WIDTH);
+        Self { narrow: self.narrow.min(lanes.max(1)), wide, ..self }
+    }
+
+    /// From how many streams on the wide lanes are better: `usual`, or two if all others go one by
+    /// one.
+    fn wide_from(self, usual: usize) -> usize {
+        if self.sha_ni.is_some() { usual } else { 2 }
+    }
+
     fn one(self, words: &mut [u32; 5], blocks: &[[u8; 64]]) {
-        match self {
-            Self::Portable => portable::compress(words, blocks),
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(sha_ni) => sha_ni.compress(std::array::from_mut(words), [blocks]),
+        match self.sha_ni {
+            Some(sha_ni) => sha_ni.compress(std::array::from_mut(words), [blocks]),
+            None => portable::compress(words, blocks),
         }
     }
 
@@ -116,31 +138,68 @@ impl Kind {
                 from += 1;
             }
             let mut live = streams[from..].iter_mut().filter(|s| s.data.len() >= 64);
-            match (live.next(), live.next(), live.next()) {
-                (Some(a), Some(b), Some(c)) if self.lanes() >= 3 => self.together([a, b, c]),
-                (Some(a), Some(b), _) if self.lanes() >= 2 => self.together([a, b]),
-                (Some(a), _, _) => self.together([a]),
-                (None, _, _) => return,
+            let mut group: [_; WIDTH] = std::array::from_fn(|_| live.next());
+            let count = group.iter().flatten().count();
+            if let Some(wide) = self.wide
+                && count >= self.wide_from(WIDE_FROM)
+            {
+                wide_together(wide, &mut group);
+                continue;
+            }
+            let [a, b, c, ..] = group;
+            match (a, b, c, self.sha_ni) {
+                (Some(a), Some(b), Some(c), Some(unit)) if self.narrow >= 3 => {
+                    together(unit, [a, b, c]);
+                }
+                (Some(a), Some(b), _, Some(unit)) if self.narrow >= 2 => together(unit, [a, b]),
+                (Some(a), _, _, Some(unit)) => together(unit, [a]),
+                (Some(a), _, _, None) => {
+                    let (blocks, rest) = a.data.as_chunks::<64>();
+                    portable::compress(&mut a.state.words, blocks);
+                    a.state.len += blocks.as_flattened().len() as u64;
+                    a.data = rest;
+                }
+                (None, ..) => return,
             }
         }
     }
+}
 
-    /// Takes from each stream as many blocks as the shortest has.
-    fn together<const N: usize>(self, mut streams: [&mut Stream<'_>; N]) {
-        let count = streams.iter().map(|s| s.data.len() / 64).min().unwrap_or(0);
-        let mut words = streams.each_ref().map(|s| s.state.words);
-        let blocks = streams.each_ref().map(|s| &s.data.as_chunks::<64>().0[..count]);
-        match self {
-            Self::Portable => {
-                words.iter_mut().zip(blocks).for_each(|(w, b)| portable::compress(w, b))
-            }
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(sha_ni) => sha_ni.compress(&mut words, blocks),
+/// Takes from each stream as many blocks as the shortest has.
+fn together<const N: usize>(unit: ShaNi, mut streams: [&mut Stream<'_>; N]) {
+    let count = streams.iter().map(|s| s.data.len() / 64).min().unwrap_or(0);
+    let mut words = streams.each_ref().map(|s| s.state.words);
+    unit.compress(&mut words, streams.each_ref().map(|s| s.next_blocks(count)));
+    for (stream, words) in streams.iter_mut().zip(words) {
+        stream.absorbed(words, count);
+    }
+}
+
+/// The same with as many as there are. The lanes of those that are not there repeat the first.
+fn wide_together(wide: Avx512, streams: &mut [Option<&mut Stream<'_>>; WIDTH]) {
+    let count = streams.iter().flatten().map(|s| s.data.len() / 64).min().unwrap_or(0);
+    let first: &[[u8; 64]] = streams[0].as_ref().map_or(&[], |s| s.next_blocks(count));
+    let inputs = streams.each_ref().map(|s| s.as_ref().map_or(first, |s| s.next_blocks(count)));
+    let mut words = streams.each_ref().map(|s| s.as_ref().map_or([0; 5], |s| s.state.words));
+    wide.compress(&mut words, inputs);
+    for (stream, words) in streams.iter_mut().zip(words) {
+        if let Some(stream) = stream {
+            stream.absorbed(words, count);
         }
-        for (stream, words) in streams.iter_mut().zip(words) {
-            stream.state = Sha1State { words, len: stream.state.len + count as u64 * 64 };
-            stream.data = &stream.data[count * 64..];
-        }
+    }
+}
+
+impl<'a> Stream<'a> {
+    /// The next so many blocks, or all there are.
+    fn next_blocks(&self, count: usize) -> &'a [[u8; 64]] {
+        let blocks = self.data.as_chunks::<64>().0;
+        &blocks[..count.min(blocks.len())]
+    }
+
+    /// So many blocks are absorbed, which makes these words.
+    fn absorbed(&mut self, words: [u32; 5], count: usize) {
+        self.state = Sha1State { words, len: self.state.len + count as u64 * 64 };
+        self.data = &self.data[count * 64..];
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{
         bitfield::Bitfield,
         buf::Buf,
         geometry::Geometry,
-        hash::{Hasher, PieceHash},
-        job::{Chain, Run, RunData},
+        hash::PieceHash,
+        job::{Chain, RunData},
         storage::{Allocation, SaveState},
     },
     store::{FileStat, RealDisk},
@@ -34,6 +34,7 @@ fn check(nth: u32) -> Job {
         torrent: KEY,
         piece: Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap(),
         expected: PieceHash::Sha1([0; 20]),
+        len: 1 << 14,
     }
 }
 
@@ -80,7 +81,8 @@ fn take(waiting: &mut Waiting, max_slow: usize, patient: bool) -> String {
 }
 
 fn waiting(jobs: impl IntoIterator<Item = Job>) -> Waiting {
-    let mut waiting = Waiting::default();
+    let hashing = SideBySide { most: 3, enough: 3 };
+    let mut waiting = Waiting { saves_a_batch: 1, hashing, ..Waiting::default() };
     jobs.into_iter().for_each(|job| waiting.push(job));
     waiting
 }
@@ -130,6 +132,48 @@ fn run_that_nothing_follows_is_hashed_at_once() {
     assert_eq!(take(&mut w, 1, true), "nothing");
     w.push(run(2, true));
     assert_eq!(take(&mut w, 1, true), "nothing", "the hurry is over");
+}
+
+#[test]
+fn tree_that_fills_the_lanes_alone_waits_for_nothing() {
+    let mut tree = run(0, true);
+    if let Job::Run { run, .. } = &mut tree {
+        run.chain.as_mut().unwrap().state = Hasher::new(&PieceHash::Merkle([0; 32]), 64);
+    }
+    let mut w = waiting([tree]);
+    assert_eq!(take(&mut w, 1, true), "hash 1");
+}
+
+#[test]
+fn wide_lanes_are_filled_and_three_are_waited_for() {
+    let mut w = waiting((0..2).map(|nth| run(nth, true)));
+    w.hashing = SideBySide { most: 16, enough: 3 };
+    assert_eq!(take(&mut w, 1, true), "nothing");
+    (2..20).for_each(|nth| w.push(run(nth, true)));
+    assert_eq!(take(&mut w, 1, true), "hash 16");
+    assert_eq!(take(&mut w, 1, true), "hash 4");
+}
+
+#[test]
+fn checks_are_shared_and_large_pieces_are_few_at_once() {
+    let mut w = waiting((0..40).map(check));
+    w.hashing = SideBySide { most: 16, enough: 3 };
+    w.idle = 3;
+    assert_eq!(take(&mut w, 1, true), "check 10");
+    w.idle = 0;
+    assert_eq!(take(&mut w, 1, true), "check 16");
+    for job in &mut w.checks {
+        if let Job::Check { len, .. } = job {
+            *len = 12 << 20;
+        }
+    }
+    assert_eq!(take(&mut w, 1, true), "check 3");
+    w.checks.iter_mut().for_each(|job| {
+        if let Job::Check { len, .. } = job {
+            *len = u32::MAX;
+        }
+    });
+    assert_eq!(take(&mut w, 1, true), "check 1");
 }
 
 #[test]

@@ -361,6 +361,7 @@ fn one_failing_job_leaves_its_batch_alone() {
         torrent: KEY,
         piece: t.piece(i),
         expected: t.digest(i),
+        len: 0,
     });
     let mut done = Vec::new();
     runner.run(jobs.collect(), &mut done);
@@ -455,8 +456,12 @@ fn failed_sync_is_recorded_for_the_next_process() {
     assert!(opened.have.is_clear() && opened.check.is_full());
     disk.set().now += 1;
     for piece in t.all() {
-        let done =
-            next.one(Job::Check { torrent: KEY, piece: t.piece(piece), expected: t.digest(piece) });
+        let done = next.one(Job::Check {
+            torrent: KEY,
+            piece: t.piece(piece),
+            expected: t.digest(piece),
+            len: 0,
+        });
         assert!(matches!(done, Done::Checked { result: Ok(Judgement::Good), .. }));
     }
     for name in ["a", "b", "c"] {

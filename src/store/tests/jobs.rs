@@ -138,6 +138,7 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
         torrent: KEY,
         piece: t.piece(i),
         expected: t.digest(i),
+        len: 0,
     }));
     batch.push(Job::Close { torrent: KEY });
     let jobs = batch.len();

@@ -363,7 +363,7 @@ fn save_during_a_write_leaves_the_file_to_be_synced_and_ours() {
     });
     write(&t, &runner, &[1]);
     // A read right after does not take the write for another program's.
-    let job = Job::Check { torrent: KEY, piece: t.piece(1), expected: t.digest(1) };
+    let job = Job::Check { torrent: KEY, piece: t.piece(1), expected: t.digest(1), len: 0 };
     let done = runner.one(job);
     assert!(matches!(done, Done::Checked { result: Ok(Judgement::Good), .. }), "{done:?}");
     let syncs = disk.set().syncs;
