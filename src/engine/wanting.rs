@@ -161,6 +161,9 @@ impl Engine {
             let Some(addr) = torrent.peers.candidates_mut().poll_dial(self.cx.now) else {
                 return false;
             };
+            if torrent.meets_first(addr, &mut self.cx) {
+                continue;
+            }
             if self.may_dial(key, addr) {
                 self.dial(key, addr);
                 return true;

@@ -76,6 +76,28 @@ struct Banned {
     ips: Bans<IpAddr>,
 }
 
+/// What is known of a peer and hole punching (BEP 55).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Punching {
+    /// Nothing: a rendezvous with it is not asked for.
+    #[default]
+    Unknown,
+    /// It takes part, by the flag in peer exchange (BEP 11).
+    TakesPart,
+    /// The same, and who named it has dialled others, but not this one.
+    First,
+}
+
+/// How a peer is to be reached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Approach {
+    /// It is to be dialled by uTP first.
+    prefers_utp: bool,
+    /// It was named by the v2 hash of the torrent (BEP 52).
+    by_v2: bool,
+    punching: Punching,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     /// Which source it counts for: the first that named it, or the one that a private torrent may
@@ -85,10 +107,7 @@ struct Candidate {
     sources: Sources,
     /// It was connected once.
     proven: bool,
-    /// It is to be dialled by uTP first.
-    prefers_utp: bool,
-    /// It was named by the v2 hash of the torrent (BEP 52).
-    by_v2: bool,
+    approach: Approach,
     failures: u32,
     openings: Openings,
     /// When it may be dialled; `None` while it is connected or being dialled.
@@ -153,8 +172,7 @@ impl Candidates {
             source,
             sources,
             proven: false,
-            prefers_utp: false,
-            by_v2: false,
+            approach: Approach::default(),
             failures: 0,
             openings: Openings::default(),
             idle_until: None,
@@ -186,14 +204,14 @@ impl Candidates {
     /// A peer was named by the v2 hash of the torrent: it may know no other.
     pub(crate) fn note_v2(&mut self, addr: SocketAddr) {
         if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.by_v2 = true;
+            candidate.approach.by_v2 = true;
         }
     }
 
     /// Whether a peer of a hybrid torrent is to be dialled by its v2 hash. One that has failed is
     /// tried by the one hash and the other in turn: it may know one only.
     pub(crate) fn is_dialled_by_v2(&self, addr: SocketAddr) -> bool {
-        self.known.get(&addr).is_some_and(|c| c.by_v2 ^ (c.failures % 2 == 1))
+        self.known.get(&addr).is_some_and(|c| c.approach.by_v2 ^ (c.failures % 2 == 1))
     }
 
     /// Whether a private torrent must not be connected to `addr`, which it has dialled.
@@ -412,16 +430,43 @@ impl Candidates {
         }
     }
 
+    /// The peer at `addr` takes part in hole punching. With `first`, a rendezvous is likelier to
+    /// reach it than a dial.
+    pub(crate) fn note_punches(&mut self, addr: SocketAddr, first: bool) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            let fresh = !candidate.proven && candidate.failures == 0;
+            match candidate.approach.punching {
+                Punching::Unknown if first && fresh => {
+                    candidate.approach.punching = Punching::First
+                }
+                Punching::Unknown => candidate.approach.punching = Punching::TakesPart,
+                Punching::TakesPart | Punching::First => {}
+            }
+        }
+    }
+
+    /// Whether the peer at `addr` takes part in hole punching.
+    pub(crate) fn punches(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|c| c.approach.punching != Punching::Unknown)
+    }
+
+    /// Whether a rendezvous is to come before the first dial of the peer at `addr`: once.
+    pub(crate) fn take_punch_first(&mut self, addr: SocketAddr) -> bool {
+        let candidate =
+            self.known.get_mut(&addr).filter(|c| c.approach.punching == Punching::First);
+        candidate.map(|candidate| candidate.approach.punching = Punching::TakesPart).is_some()
+    }
+
     /// The peer at `addr` is dialled by uTP first from now on, if that is spoken.
     pub(crate) fn prefer_utp(&mut self, addr: SocketAddr) {
         if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.prefers_utp = true;
+            candidate.approach.prefers_utp = true;
         }
     }
 
     /// Whether the peer at `addr` is to be dialled by uTP first.
     pub(crate) fn prefers_utp(&self, addr: SocketAddr) -> bool {
-        self.known.get(&addr).is_some_and(|candidate| candidate.prefers_utp)
+        self.known.get(&addr).is_some_and(|candidate| candidate.approach.prefers_utp)
     }
 
     /// Whether the peer at `addr` is to be dialled by uTP where TCP has not reached it: not each

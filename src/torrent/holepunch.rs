@@ -1,9 +1,14 @@
 //! A torrent and hole punching (BEP 55): two peers that cannot dial each other do so at the same
 //! time, because a third one that both are connected to says so. Here it is each of the three.
 //!
-//! A rendezvous is asked for when a peer that another has named (BEP 11) cannot be dialled.
+//! A rendezvous is asked for when a peer that another has named (BEP 11) cannot be dialled; before
+//! that, if who named it says that it has dialled others and not this one. The peer has to take
+//! part, by its flag in peer exchange: the relay would refuse all else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::{
     base::arena::Key,
@@ -12,26 +17,48 @@ use crate::{
     wire::ut_holepunch::{HolepunchFailure, HolepunchKind},
 };
 
+/// A peer that is met by a rendezvous is dialled all the same after this time.
+const RENDEZVOUS_TIME: Duration = Duration::from_secs(3);
+
 impl Torrent {
     /// The peer at `addr` could not be dialled: the peer that has named it is asked to bring about
     /// a connection.
-    pub(super) fn ask_for_rendezvous(&mut self, addr: SocketAddr, cx: &mut Cx) {
-        if !self.swarm.exchanges_peers() || !self.is_active() {
-            return;
+    pub(super) fn meet_unreached(&mut self, addr: SocketAddr, cx: &mut Cx) {
+        self.ask_for_rendezvous(addr, cx.conf.peers.max_rendezvous, cx);
+    }
+
+    /// The peer at `addr` is about to be dialled for the first time. True if a rendezvous comes
+    /// before that, for which half of those that may be asked for are there.
+    pub(crate) fn meets_first(&mut self, addr: SocketAddr, cx: &mut Cx) -> bool {
+        let first = self.peers.candidates_mut().take_punch_first(addr);
+        let asked = first && self.ask_for_rendezvous(addr, cx.conf.peers.max_rendezvous / 2, cx);
+        if asked {
+            self.peers.candidates_mut().put_back(addr, cx.now + RENDEZVOUS_TIME);
         }
-        let Some(relay) = self.peers.candidates().named_by(addr) else { return };
+        asked
+    }
+
+    /// Asks who has named the peer at `addr` for a rendezvous with it; false if that cannot be, or
+    /// `most` were asked for in this minute.
+    fn ask_for_rendezvous(&mut self, addr: SocketAddr, most: usize, cx: &mut Cx) -> bool {
+        let candidates = self.peers.candidates();
+        if !self.swarm.exchanges_peers() || !self.is_active() || !candidates.punches(addr) {
+            return false;
+        }
+        let Some(relay) = candidates.named_by(addr) else { return false };
         let is_relay = |s: &PeerSession| s.punches() && s.who().addr.ip().to_canonical() == relay;
         let Some(key) = self.peers.iter().find(|(_, s)| is_relay(s)).map(|(key, _)| key) else {
-            return;
+            return false;
         };
-        if !self.peers.punches_mut().ask(cx.now, addr, cx.conf.peers.max_rendezvous) {
-            return;
+        if !self.peers.punches_mut().ask(cx.now, addr, most) {
+            return false;
         }
         log::debug!("{relay} is asked to connect us with {addr}");
         if let Some(session) = self.peers.get_mut(key) {
             session.say_punch(HolepunchKind::Rendezvous, addr, cx);
             session.schedule(cx);
         }
+        true
     }
 
     /// A peer wants to be connected with another that we may know.

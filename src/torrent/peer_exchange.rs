@@ -31,8 +31,13 @@ impl Torrent {
         }
         log::debug!("{from} names {} peers", peers.len());
         let candidates = self.peers.candidates_mut();
+        // Not all tell it: libtorrent does not.
+        let tells_reach = peers.iter().any(|(_, flags)| flags.contains(PexFlags::REACHABLE));
         for &(addr, flags) in peers {
             candidates.add(cx.now, addr, Source::Pex(from), &cx.conf);
+            if flags.contains(PexFlags::HOLEPUNCH) {
+                candidates.note_punches(addr, tells_reach && !flags.contains(PexFlags::REACHABLE));
+            }
             if flags.contains(PexFlags::ENCRYPTION) {
                 candidates.note_encrypts(addr);
             }

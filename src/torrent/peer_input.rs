@@ -256,7 +256,7 @@ impl Torrent {
             }
         }
         if unreached {
-            self.ask_for_rendezvous(who.addr, cx);
+            self.meet_unreached(who.addr, cx);
         }
         self.settle(cx);
     }

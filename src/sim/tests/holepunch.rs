@@ -11,11 +11,12 @@ use crate::{
     },
     sim::tap::{Tap, Word},
     wire::{
-        extension::{ExtensionHandshake, UT_HOLEPUNCH_ID},
+        extension::{ExtensionHandshake, UT_HOLEPUNCH_ID, UT_PEX_ID},
         handshake::{Handshake, Reserved},
         message::Message,
         metainfo::Metainfo,
         ut_holepunch::{HolepunchFailure, HolepunchKind, HolepunchMessage, UT_HOLEPUNCH},
+        ut_pex::{PexFlags, PexMessage},
     },
 };
 
@@ -32,15 +33,29 @@ fn met(world: &World, node: NodeId, other: NodeId) -> bool {
 /// from the slow seed that both know, the second first, and dials once, in vain: when the first
 /// dials, the router of the second has forgotten.
 fn behind_routers(most: usize) -> (World, [NodeId; 2]) {
+    behind_routers_of(most, secs(1), false)
+}
+
+/// The same, with another patience; with `public`, the seed has dialled a peer that can be dialled.
+fn behind_routers_of(most: usize, patience: Duration, public: bool) -> (World, [NodeId; 2]) {
     let sample = file(40_000_000, 256 * 1024);
     let conf = loud().with(|conf| {
         conf.peers.max_rendezvous = most;
         (conf.peers.reconnect_min, conf.peers.reconnect_max) = (secs(900), secs(900));
-        conf.peers.handshake_timeout = secs(1);
+        conf.peers.handshake_timeout = patience;
     });
     let mut world = World::new(3);
     let relay = world.node(conf.clone().with(|conf| conf.network.limits.up = Rate::new(200_000)));
     world.seed_with(relay, &sample);
+    if public {
+        let known = world.node(conf.clone());
+        let addr = world.addr(known);
+        world.download(known, &sample, &[]);
+        world.tell(relay, |verbs| {
+            let id = verbs.torrents()[0];
+            verbs.add_peer(id, addr).unwrap();
+        });
+    }
     let nodes = [world.node(conf.clone()), world.node(conf)];
     for node in nodes {
         world.set_nat(node, Nat::Restricted);
@@ -71,6 +86,8 @@ struct Asker {
     hash: InfoHash,
     offers: bool,
     says: Vec<HolepunchMessage>,
+    /// The peers that it names (BEP 11).
+    names: Vec<(SocketAddr, PexFlags)>,
     heard: Vec<HolepunchMessage>,
     /// The names of the extensions that it was offered.
     offered: Vec<Vec<u8>>,
@@ -79,7 +96,8 @@ struct Asker {
 
 fn asker(sample: &Sample, offers: bool, says: Vec<HolepunchMessage>) -> Asker {
     let (heard, offered, conns) = (Vec::new(), Vec::new(), BTreeMap::new());
-    Asker { hash: sample.metainfo.info_hash(), offers, says, heard, offered, conns }
+    let (hash, names) = (sample.metainfo.info_hash(), Vec::new());
+    Asker { hash, offers, says, names, heard, offered, conns }
 }
 
 fn message(kind: HolepunchKind, addr: SocketAddr) -> HolepunchMessage {
@@ -119,6 +137,11 @@ impl Script for Asker {
             }
             _ => {}
         });
+        if greeted && !self.names.is_empty() {
+            let added = std::mem::take(&mut self.names);
+            let payload = PexMessage { added, dropped: Vec::new() }.encode();
+            say(talk, conn, &Message::Extended { id: UT_PEX_ID, payload: &payload });
+        }
         for message in if greeted { std::mem::take(&mut self.says) } else { Vec::new() } {
             let payload = message.encode();
             say(talk, conn, &Message::Extended { id: UT_HOLEPUNCH_ID, payload: &payload });
@@ -199,6 +222,38 @@ fn relay_that_names_many_peers_makes_us_dial_few() {
     let stats = world.stats(nodes[0]);
     let gone = world.alerts(nodes[0]).iter().filter(strangers).count();
     assert!(stats.candidates + gone <= 10, "{stats:?}");
+}
+
+#[test]
+fn rendezvous_is_asked_for_peers_that_take_part_alone() {
+    let sample = file(100_000, 32 * 1024);
+    let (plain, takes_part) = (addr("10.9.1.1:6881"), addr("10.9.2.1:6881"));
+    let (unreached, public) = (addr("10.9.3.1:6881"), addr("10.9.4.1:6881"));
+    let asked = |names: &[(SocketAddr, PexFlags)], time: u64| {
+        let names = names.to_vec();
+        let peer = Asker { names, ..asker(&sample, true, Vec::new()) };
+        let (mut world, nodes) = relay(&sample, [peer]);
+        // In `relay` five seconds have passed.
+        world.run_for(secs(time - 5));
+        let mut heard = world.script::<Asker>(nodes[1]).heard.clone();
+        heard.sort_by_key(|message| message.addr);
+        heard
+    };
+    let rendezvous = |addr| message(HolepunchKind::Rendezvous, addr);
+    let punches = PexFlags::HOLEPUNCH;
+    // Only after a dial has failed, if nothing is said of reach.
+    let both = [(plain, PexFlags::default()), (takes_part, punches)];
+    assert_eq!(asked(&both, 60), [rendezvous(takes_part)]);
+    assert_eq!(asked(&both, 5), []);
+    // At once if others were reached.
+    let reach = [(unreached, punches), (public, punches | PexFlags::REACHABLE)];
+    assert_eq!(asked(&reach, 5), [rendezvous(unreached)]);
+}
+
+#[test]
+fn two_behind_routers_meet_before_a_dial_has_failed() {
+    let (mut world, [one, two]) = behind_routers_of(10, secs(60), true);
+    assert!(world.run_until(|w| met(w, one, two) && met(w, two, one), secs(12)));
 }
 
 #[test]
