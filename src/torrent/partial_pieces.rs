@@ -52,7 +52,7 @@ impl Torrent {
 
     /// Whether what is in memory will be written before the torrent stops.
     pub(super) fn is_to_flush(&self) -> bool {
-        self.storage.partial_pieces.flush && self.swarm.is_busy()
+        self.storage.partial_pieces.flush && self.lifecycle.is_open() && self.swarm.is_busy()
     }
 
     /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether

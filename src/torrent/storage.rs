@@ -279,7 +279,7 @@ impl Torrent {
         }
         if self.lifecycle.rests()
             && self.saves.is_dirty()
-            && self.swarm.runs_out == 0
+            && !self.is_still_writing()
             && !self.saves.is_out()
         {
             // Nothing more will be written: the saved state can say so.

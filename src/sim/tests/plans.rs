@@ -297,6 +297,10 @@ cases! { ends_well:
     twin_whose_first_sleeps_with_all_skipped_gets_its_files =>
         "seed 1; torrent 0 piece=32000; file 0; file 0; torrent 1 twin=0; node 1 dht=0; \
          node 2 session=0 skips; at 38355 node edit; at 53006 node=2 kill=0";
+    contradiction_in_a_check_lets_the_node_shut_down =>
+        "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
+         node 1 disk=46 knows=14713519339822858700 skips; node 2; \
+         peer 17 jitter=5 segment=100; peer 18 block=70";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the
