@@ -3,6 +3,7 @@
 //! the disk.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -190,6 +191,8 @@ impl Torrent {
             self.storage.operations.arranged = self.content.priorities().skipped();
             let make = !self.lifecycle.rests();
             self.storage.operations.unmade = !make;
+            let returned = self.location.shared_mut().take_returned();
+            self.fetch_returned(returned, cx);
             let borrowed = self.location.shared().borrowed();
             (
                 Operation::Arrange,
@@ -212,6 +215,8 @@ impl Torrent {
             };
             // What it borrows where it is, it does not borrow there.
             let Some(spec) = self.spec_at(place.clone(), &cx.conf) else { return };
+            let returned = spec.borrowed.iter().map(|borrowed| borrowed.file).collect();
+            self.fetch_returned(returned, cx);
             let spec = StoreSpec { borrowed: Vec::new(), ..spec };
             let spec = Box::new(spec);
             let state = self.lifecycle.is_open().then(|| Box::new(self.state_to_save(cx.now)));
@@ -220,6 +225,18 @@ impl Torrent {
         self.storage.operations.out = Some(operation);
         self.swarm.jobs_out += 1;
         cx.job(job);
+    }
+
+    /// These files are no longer another torrent's. What came for unfinished pieces while they were
+    /// was not written to them, since nothing vouched for it yet.
+    fn fetch_returned(&mut self, files: BTreeSet<usize>, cx: &mut Cx) {
+        let Some(metainfo) = self.content.metainfo() else { return };
+        let files = files.into_iter().filter_map(|file| metainfo.files.get(file));
+        for file in files {
+            let range = file.offset..file.offset.saturating_add(file.len);
+            let pieces: Vec<_> = self.swarm.geometry.pieces_of(range).collect();
+            pieces.into_iter().for_each(|piece| self.swarm.forget_stored(piece, cx));
+        }
     }
 
     /// What waited for the disk goes on.

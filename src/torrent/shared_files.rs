@@ -13,6 +13,8 @@ pub(crate) struct SharedFiles {
     borrowed: BTreeMap<usize, (Key, String)>,
     /// By file: the torrents that read it.
     lent: BTreeMap<usize, BTreeSet<Key>>,
+    /// Files that were another's until now.
+    returned: BTreeSet<usize>,
 }
 
 impl SharedFiles {
@@ -34,14 +36,23 @@ impl SharedFiles {
             to.remove(&other);
             !to.is_empty()
         });
-        let before = self.borrowed.len();
-        self.borrowed.retain(|_, (owner, _)| *owner != other);
-        self.borrowed.len() != before
+        let returned = self.borrowed.extract_if(.., |_, (owner, _)| *owner == other);
+        let returned: Vec<_> = returned.map(|(file, _)| file).collect();
+        self.returned.extend(&returned);
+        !returned.is_empty()
     }
 
     /// The torrent itself is elsewhere now.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        let mut returned = std::mem::take(&mut self.returned);
+        returned.extend(self.borrowed.keys());
+        *self = Self { returned, ..Self::default() };
+    }
+
+    /// The files that have been another's and are no longer, since this was asked last. Of
+    /// unfinished pieces nothing was written to them.
+    pub(crate) fn take_returned(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.returned)
     }
 
     /// The other torrents that it has files in common with.

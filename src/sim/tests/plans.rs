@@ -297,6 +297,9 @@ cases! { ends_well:
     twin_whose_first_sleeps_with_all_skipped_gets_its_files =>
         "seed 1; torrent 0 piece=32000; file 0; file 0; torrent 1 twin=0; node 1 dht=0; \
          node 2 session=0 skips; at 38355 node edit; at 53006 node=2 kill=0";
+    twin_that_moves_away_fetches_what_it_did_not_write =>
+        "seed 4030432; torrent 0; file 0 len=31000; torrent 1 twin=0; node 1 run=0; \
+         at 3591 node away=6000; at 9434 node move";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \

@@ -142,10 +142,16 @@ impl Blocks {
         lost
     }
 
+    /// What is on disk of a run is lost. Returns how many blocks that is.
+    pub(super) fn lose_stored(&mut self, within: Range<usize>) -> u32 {
+        let lost = self.change(within.clone(), BlockState::Stored, BlockState::Free);
+        self.note_freed(within, lost);
+        lost
+    }
+
     /// What has come of a run is of no use, nor what is on disk of it.
     pub(super) fn fetch_again(&mut self, within: Range<usize>) {
-        let stored = self.change(within.clone(), BlockState::Stored, BlockState::Free);
-        self.note_freed(within.clone(), stored);
+        self.lose_stored(within.clone());
         self.lose(within);
     }
 

@@ -2,7 +2,7 @@
 //! state, and taken up again at the next start. None of them is verified: the piece is hashed from
 //! disk when it is whole. It does not know who sent them.
 
-use super::{BlockState, Progress, RunSlot, RunState, Spare};
+use super::{BlockState, Progress, RunSlot, RunState, Spare, hashing::Hashing};
 use crate::{
     base::{
         geometry::{BLOCK_LEN, Geometry},
@@ -106,6 +106,29 @@ impl Progress {
         let Some(run) = self.runs.get_mut(r) else { return };
         *run = RunSlot::new(run.len);
         self.blocks.fetch_again(self.shape.blocks_of(r));
+    }
+
+    /// What is on disk of it is not to be relied on: it is fetched again, and all is hashed anew.
+    /// No worker may have a part of it.
+    pub(crate) fn forget_stored(&mut self) {
+        self.hashing = Hashing::new();
+        for r in 0..self.runs.len() {
+            let within = self.shape.blocks_of(r);
+            let Some(run) = self.runs.get_mut(r) else { continue };
+            if matches!(run.state, RunState::Written | RunState::Done) {
+                self.fetch_again(r);
+                continue;
+            }
+            let lost = self.blocks.lose_stored(within);
+            (run.engaged, run.missing) = (run.engaged - lost, run.missing + lost);
+            run.stored -= lost;
+            if run.missing > 0 {
+                run.state = match std::mem::replace(&mut run.state, RunState::Empty) {
+                    RunState::Ready(buf) => RunState::Filling(buf),
+                    other => other,
+                };
+            }
+        }
     }
 
     /// Gives memory back that runs hold which are not whole; what has come of them is lost, but for

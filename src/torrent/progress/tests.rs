@@ -316,6 +316,33 @@ fn restored_piece_asks_for_the_rest_and_is_hashed_from_disk() {
 }
 
 #[test]
+fn what_is_on_disk_is_fetched_again_if_it_is_not_relied_on() {
+    let mut rig = restored(12, &[0, 1, 2, 3, 4, 5, 8]);
+    let first = rig.jobs(GOOD, false, false).remove(0);
+    rig.answer(first, Ok(Verdict::Going(Hasher::SHA1))).unwrap();
+    let blocks = rig.ask_all();
+    assert_eq!(blocks.iter().map(|b| b.nth()).collect::<Vec<_>>(), [6, 7, 9, 10, 11]);
+    // One run is whole, of which a part is on disk; of another, blocks are on order.
+    blocks[..3].iter().for_each(|&b| _ = rig.receive(b).unwrap());
+    rig.p.forget_stored();
+    rig.p.audit().unwrap();
+    assert_eq!((numbers(rig.p.on_disk()), rig.p.free()), (vec![], 7));
+    blocks[3..].iter().for_each(|&b| _ = rig.receive(b).unwrap());
+    let again = rig.ask_all();
+    assert_eq!(again.iter().map(|b| b.nth()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 8]);
+    again.iter().for_each(|&b| _ = rig.receive(b).unwrap());
+    rig.p.audit().unwrap();
+    for begin in [0, 4, 8] {
+        let run = rig.jobs(GOOD, false, false).remove(0);
+        assert_eq!(run.begin, begin * BLOCK_LEN);
+        assert!(matches!(run.data, RunData::Memory(_)), "{run:?}");
+        let verdict = if begin < 8 { Verdict::Going(Hasher::SHA1) } else { Verdict::Good };
+        assert_eq!(rig.answer(run, Ok(verdict)).unwrap(), (begin == 8).then_some(true));
+    }
+    assert_eq!(rig.memory.used(), 0);
+}
+
+#[test]
 fn shed_piece_keeps_what_is_on_disk() {
     let mut rig = restored(8, &[0, 4, 5, 6, 7]);
     let blocks = rig.ask_all();

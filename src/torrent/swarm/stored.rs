@@ -3,7 +3,7 @@
 
 use super::Swarm;
 use crate::{
-    base::{job::Job, partial::PartialPiece},
+    base::{geometry::PieceIndex, job::Job, partial::PartialPiece},
     torrent::{cx::Cx, progress::Progress},
 };
 
@@ -35,6 +35,21 @@ impl Swarm {
         if whole {
             self.submit(piece, cx);
         }
+    }
+
+    /// What is on disk of this piece, if it is unfinished, is not to be relied on and fetched
+    /// again. No worker may have a part of it.
+    pub(crate) fn forget_stored(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        let forget = |progress: &mut Progress| {
+            progress.forget_stored();
+            progress.is_untouched()
+        };
+        let Some(is_untouched) = self.active.change(piece, forget) else { return };
+        if is_untouched {
+            self.active.remove(piece, cx.leases.pieces_mut());
+            self.picker.put_back(piece);
+        }
+        self.refill = true;
     }
 
     /// Has what is in memory of unfinished pieces written, as far as nothing of it is on order.
