@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use super::{disk::Disk, lanes, runner::Runner};
+use super::{
+    disk::Disk,
+    lanes::{self, Grouping},
+    runner::Runner,
+};
 use crate::base::{
     arena::Key,
     buf::Buf,
@@ -78,28 +82,14 @@ struct Waiting {
     slow_running: usize,
     /// States that a worker saves at once: those that go to the same log are synced together.
     saves_a_batch: usize,
-    hashing: SideBySide,
+    /// Runs and pieces are hashed in such groups. Only a few runs are waited for: to fill all lanes
+    /// would take memory that peers could fill meanwhile, and was slower.
+    grouping: Grouping,
     /// Workers with nothing to do.
     idle: usize,
     /// Batches since the last check.
     since_check: u32,
     stop: bool,
-}
-
-/// How many pieces or runs are hashed together on this machine.
-#[derive(Clone, Copy, Debug, Default)]
-struct SideBySide {
-    /// More than that gain nothing.
-    most: usize,
-    /// More than that are not waited for: to fill the wide lanes would take memory that peers could
-    /// fill meanwhile, and was slower.
-    enough: usize,
-}
-
-impl SideBySide {
-    fn detect() -> Self {
-        Self { most: lanes::lanes().max(3), enough: 3 }
-    }
 }
 
 /// Runs to be hashed.
@@ -158,7 +148,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             waiting: Mutex::new(Waiting {
                 saves_a_batch: if runner.has_folder() { GROUP } else { 1 },
-                hashing: SideBySide::detect(),
+                grouping: Grouping::detect(),
                 ..Waiting::default()
             }),
             runner,
@@ -186,7 +176,7 @@ impl Pool {
         // The worker that waits for runs must also hear of other work if it is the only one free
         // for it.
         if waiting.runs.gathering
-            && (waiting.runs.queue.len() >= waiting.hashing.enough
+            && (waiting.runs.queue.len() >= waiting.grouping.few
                 || waiting.runs.hurry
                 || waiting.idle == 0)
         {
@@ -373,10 +363,16 @@ impl Waiting {
         queue.push_back(job);
     }
 
+    /// The next runs to hash.
+    fn some_runs(&mut self) -> Vec<Job> {
+        let count = self.grouping.of(self.runs.queue.len());
+        some_of(&mut self.runs.queue, count)
+    }
+
     /// The next pieces to check: shared among the workers that could help, and not too much at
     /// once.
     fn some_checks(&mut self) -> Vec<Job> {
-        let share = self.checks.len().div_ceil(self.idle + 1).min(self.hashing.most);
+        let share = self.grouping.of(self.checks.len().div_ceil(self.idle + 1));
         let mut len = 0;
         let fit = self.checks.iter().take(share).take_while(|job| {
             let fits = len < CHECK_LEN;
@@ -417,7 +413,7 @@ impl Waiting {
         let runs = !self.runs.queue.is_empty();
         self.runs.hurry &= runs;
         if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs.first) {
-            return fast(some_of(&mut self.runs.queue, self.hashing.most));
+            return fast(self.some_runs());
         }
         if !self.reads.is_empty() {
             self.runs.first = runs;
@@ -426,12 +422,12 @@ impl Waiting {
             return fast(some_of(&mut self.reads, count));
         }
         if runs
-            && (self.runs.queue.len() >= self.hashing.enough
+            && (self.runs.queue.len() >= self.grouping.few
                 || !patient
                 || self.runs.hurry
                 || !self.checks.is_empty())
         {
-            return fast(some_of(&mut self.runs.queue, self.hashing.most));
+            return fast(self.some_runs());
         }
         if !self.checks.is_empty() {
             self.since_check = 0;

@@ -28,6 +28,29 @@ pub fn lanes() -> usize {
     Kind::detect().lanes()
 }
 
+/// How many streams are best hashed together on this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Grouping {
+    /// So many fill the lanes that are quick with few streams. A fourth would go alone.
+    pub(super) few: usize,
+    /// From so many on, as many as `most` are better.
+    pub(super) many: usize,
+    pub(super) most: usize,
+}
+
+impl Grouping {
+    pub(super) fn detect() -> Self {
+        let kind = Kind::detect();
+        let many = kind.wide.map_or(usize::MAX, |_| kind.wide_from(WIDE_FROM));
+        Self { few: NARROW, many, most: WIDTH }
+    }
+
+    /// Of so many streams that wait, how many to take.
+    pub(super) fn of(self, waiting: usize) -> usize {
+        waiting.min(if waiting >= self.many { self.most } else { self.few })
+    }
+}
+
 /// A message being hashed: what came before, and what comes next.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream<'a> {

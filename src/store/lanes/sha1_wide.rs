@@ -7,26 +7,18 @@ use core::arch::x86_64::{
     _mm512_xor_si512,
 };
 
-use super::wide::{Avx512, WIDTH, load, load_blocks, store};
+use super::wide::{Avx512, WIDTH, XOR, load, load_blocks, side_by_side, store};
 
 impl Avx512 {
     /// Absorbs as many blocks of each stream as the shortest has.
     pub(super) fn compress(self, states: &mut [[u32; 5]; WIDTH], inputs: [&[[u8; 64]]; WIDTH]) {
-        let mut words = [[0; WIDTH]; 5];
-        for (lane, state) in states.iter().enumerate() {
-            words.iter_mut().zip(state).for_each(|(word, from)| word[lane] = *from);
-        }
-        // SAFETY: an `Avx512` is made by `detect` alone, after it has found every feature that
-        // `compress` enables.
-        unsafe { compress(&mut words, inputs) }
-        for (lane, state) in states.iter_mut().enumerate() {
-            state.iter_mut().zip(&words).for_each(|(to, word)| *to = word[lane]);
-        }
+        side_by_side(states, |words| {
+            // SAFETY: an `Avx512` is made by `detect` alone, after it has found every feature that
+            // `compress` enables.
+            unsafe { compress(words, inputs) }
+        });
     }
 }
-
-/// The exclusive or of three words, as a table of three bits.
-const XOR: i32 = 0x96;
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn compress(states: &mut [[u32; WIDTH]; 5], inputs: [&[[u8; 64]]; WIDTH]) {

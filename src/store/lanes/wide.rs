@@ -16,6 +16,9 @@ use core::arch::x86_64::{
 
 pub(super) use super::WIDTH;
 
+/// The exclusive or of three words, as a table of three bits.
+pub(super) const XOR: i32 = 0x96;
+
 /// Proof that this machine has the instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512(());
@@ -24,6 +27,21 @@ impl Avx512 {
     pub(super) fn detect() -> Option<Self> {
         let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         there.then_some(Self(()))
+    }
+}
+
+/// The states of streams, turned into words of all streams for `compress`, and back.
+pub(super) fn side_by_side<const N: usize>(
+    states: &mut [[u32; N]; WIDTH],
+    compress: impl FnOnce(&mut [[u32; WIDTH]; N]),
+) {
+    let mut words = [[0; WIDTH]; N];
+    for (lane, state) in states.iter().enumerate() {
+        words.iter_mut().zip(state).for_each(|(word, from)| word[lane] = *from);
+    }
+    compress(&mut words);
+    for (lane, state) in states.iter_mut().enumerate() {
+        state.iter_mut().zip(&words).for_each(|(to, word)| *to = word[lane]);
     }
 }
 

@@ -22,6 +22,10 @@ use crate::{
     store::{FileStat, RealDisk},
 };
 
+/// Of machines with narrow lanes alone, and with wide ones.
+const NARROW: Grouping = Grouping { few: 3, many: usize::MAX, most: 16 };
+const WIDE: Grouping = Grouping { few: 3, many: 8, most: 16 };
+
 const KEY: Key = Key { index: 0, generation: 1 };
 
 fn read(nth: u32) -> Job {
@@ -49,16 +53,7 @@ fn run(nth: u32, hashed: bool) -> Job {
 }
 
 fn save() -> Job {
-    let state = SaveState {
-        have: Bitfield::none(64),
-        dirty: true,
-        downloaded: 0,
-        uploaded: 0,
-        partial: Vec::new(),
-        unchecked: None,
-        tracker_events: Default::default(),
-        layers: None,
-    };
+    let state = SaveState { dirty: true, ..SaveState::new(Bitfield::none(64)) };
     Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }
 }
 
@@ -81,8 +76,7 @@ fn take(waiting: &mut Waiting, max_slow: usize, patient: bool) -> String {
 }
 
 fn waiting(jobs: impl IntoIterator<Item = Job>) -> Waiting {
-    let hashing = SideBySide { most: 3, enough: 3 };
-    let mut waiting = Waiting { saves_a_batch: 1, hashing, ..Waiting::default() };
+    let mut waiting = Waiting { saves_a_batch: 1, grouping: NARROW, ..Waiting::default() };
     jobs.into_iter().for_each(|job| waiting.push(job));
     waiting
 }
@@ -147,17 +141,21 @@ fn tree_that_fills_the_lanes_alone_waits_for_nothing() {
 #[test]
 fn wide_lanes_are_filled_and_three_are_waited_for() {
     let mut w = waiting((0..2).map(|nth| run(nth, true)));
-    w.hashing = SideBySide { most: 16, enough: 3 };
+    w.grouping = WIDE;
     assert_eq!(take(&mut w, 1, true), "nothing");
-    (2..20).for_each(|nth| w.push(run(nth, true)));
+    (2..23).for_each(|nth| w.push(run(nth, true)));
     assert_eq!(take(&mut w, 1, true), "hash 16");
-    assert_eq!(take(&mut w, 1, true), "hash 4");
+    // The lanes for few are better than wide ones that are half empty.
+    assert_eq!(take(&mut w, 1, true), "hash 3");
+    assert_eq!(take(&mut w, 1, true), "hash 3");
+    assert_eq!(take(&mut w, 1, true), "nothing");
+    assert_eq!(take(&mut w, 1, false), "hash 1");
 }
 
 #[test]
 fn checks_are_shared_and_large_pieces_are_few_at_once() {
     let mut w = waiting((0..40).map(check));
-    w.hashing = SideBySide { most: 16, enough: 3 };
+    w.grouping = WIDE;
     w.idle = 3;
     assert_eq!(take(&mut w, 1, true), "check 10");
     w.idle = 0;

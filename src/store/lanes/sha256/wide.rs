@@ -8,10 +8,9 @@ use core::arch::x86_64::{
 };
 
 use super::K;
-use crate::store::lanes::wide::{Avx512, WIDTH, load, load_blocks, store};
+use crate::store::lanes::wide::{Avx512, WIDTH, XOR, load, load_blocks, side_by_side, store};
 
 /// Functions of three words, as tables of three bits.
-const XOR: i32 = 0x96;
 const CHOICE: i32 = 0xca;
 const MAJORITY: i32 = 0xe8;
 
@@ -22,16 +21,11 @@ impl Avx512 {
         states: &mut [[u32; 8]; WIDTH],
         inputs: [&[[u8; 64]]; WIDTH],
     ) {
-        let mut words = [[0; WIDTH]; 8];
-        for (lane, state) in states.iter().enumerate() {
-            words.iter_mut().zip(state).for_each(|(word, from)| word[lane] = *from);
-        }
-        // SAFETY: an `Avx512` is made by `detect` alone, after it has found every feature that
-        // `compress` enables.
-        unsafe { compress(&mut words, inputs) }
-        for (lane, state) in states.iter_mut().enumerate() {
-            state.iter_mut().zip(&words).for_each(|(to, word)| *to = word[lane]);
-        }
+        side_by_side(states, |words| {
+            // SAFETY: an `Avx512` is made by `detect` alone, after it has found every feature that
+            // `compress` enables.
+            unsafe { compress(words, inputs) }
+        });
     }
 }
 
