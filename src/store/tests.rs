@@ -162,14 +162,12 @@ pub(super) trait Jobs {
         unchecked: Option<Bitfield>,
     ) -> Result<(), StoreError> {
         let state = SaveState {
-            have,
             dirty,
             downloaded: 11,
             uploaded: 22,
             partial,
             unchecked,
-            tracker_events: Default::default(),
-            layers: None,
+            ..SaveState::new(have)
         };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }) {
             Done::Saved { torrent: KEY, result, .. } => result,

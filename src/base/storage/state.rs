@@ -31,6 +31,22 @@ pub struct SaveState {
     pub layers: Option<Trees>,
 }
 
+impl SaveState {
+    /// The state of a torrent with these pieces, of which nothing else is to be told.
+    pub fn new(have: Bitfield) -> Self {
+        Self {
+            have,
+            dirty: false,
+            downloaded: 0,
+            uploaded: 0,
+            partial: Vec::new(),
+            unchecked: None,
+            tracker_events: TrackerEvents::default(),
+            layers: None,
+        }
+    }
+}
+
 /// What a record of a session folder says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {

@@ -120,17 +120,7 @@ impl Rig {
     }
 
     fn state(&self, have: &Bitfield) -> Box<SaveState> {
-        let have = have.clone();
-        Box::new(SaveState {
-            have,
-            dirty: false,
-            downloaded: 1,
-            uploaded: 2,
-            partial: Vec::new(),
-            unchecked: None,
-            tracker_events: Default::default(),
-            layers: None,
-        })
+        Box::new(SaveState { downloaded: 1, uploaded: 2, ..SaveState::new(have.clone()) })
     }
 
     fn save(&self, have: &Bitfield) -> Option<()> {

@@ -6,7 +6,6 @@ use crate::{
         bitfield::Bitfield,
         ids::InfoHash,
         partial::{BlockSet, PartialPiece},
-        tracker_events::TrackerEvents,
     },
     store::testing,
 };
@@ -20,16 +19,7 @@ fn spec(lens: &[i64]) -> StoreSpec {
 }
 
 fn state(have: Bitfield) -> Box<SaveState> {
-    Box::new(SaveState {
-        have,
-        dirty: false,
-        downloaded: 5,
-        uploaded: 6,
-        partial: Vec::new(),
-        unchecked: None,
-        tracker_events: TrackerEvents::default(),
-        layers: None,
-    })
+    Box::new(SaveState { downloaded: 5, uploaded: 6, ..SaveState::new(have) })
 }
 
 fn bytes(len: usize) -> Vec<u8> {

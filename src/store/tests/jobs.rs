@@ -123,16 +123,7 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
     let t = Fixture::new(dir.path(), 300_000, &[("a", 2_000_000), ("b", 777)]);
     let mut batch = vec![Job::Open { torrent: KEY, spec: Box::new(t.spec.clone()) }];
     batch.extend(t.all().into_iter().map(|index| Job::Run { torrent: KEY, run: t.run(index) }));
-    let state = SaveState {
-        have: t.have(&t.all()),
-        dirty: false,
-        downloaded: 0,
-        uploaded: 0,
-        partial: Vec::new(),
-        unchecked: None,
-        tracker_events: Default::default(),
-        layers: None,
-    };
+    let state = SaveState::new(t.have(&t.all()));
     batch.push(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
     batch.extend(t.all().into_iter().map(|i| Job::Check {
         torrent: KEY,

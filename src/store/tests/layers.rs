@@ -19,17 +19,8 @@ fn trees() -> (Trees, Trees) {
 }
 
 fn keep(runner: &Runner, t: &Fixture, layers: Trees) {
-    let state = Box::new(SaveState {
-        have: t.have(&[]),
-        dirty: false,
-        downloaded: 0,
-        uploaded: 0,
-        partial: Vec::new(),
-        unchecked: None,
-        tracker_events: Default::default(),
-        layers: Some(layers),
-    });
-    let done = runner.one(Job::Save { torrent: KEY, state, synced: 0 });
+    let state = SaveState { layers: Some(layers), ..SaveState::new(t.have(&[])) };
+    let done = runner.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
     assert!(matches!(done, Done::Saved { result: Ok(()), .. }), "{done:?}");
 }
 

@@ -13,16 +13,7 @@ fn bad() -> (Arc<BadDisk>, Runner) {
 
 /// The state of a torrent that has everything.
 fn whole(t: &Fixture) -> SaveState {
-    SaveState {
-        have: t.have(&t.all()),
-        dirty: false,
-        partial: Vec::new(),
-        unchecked: None,
-        downloaded: 0,
-        uploaded: 0,
-        tracker_events: Default::default(),
-        layers: None,
-    }
+    SaveState::new(t.have(&t.all()))
 }
 
 fn append(disk: &BadDisk, name: &str, bytes: usize) {

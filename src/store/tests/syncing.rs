@@ -20,16 +20,7 @@ fn many() -> (Arc<BadDisk>, Runner, Fixture) {
 
 fn state(fixture: &Fixture) -> Box<SaveState> {
     let have = fixture.have(&fixture.all());
-    Box::new(SaveState {
-        have,
-        dirty: false,
-        downloaded: 11,
-        uploaded: 22,
-        partial: Vec::new(),
-        unchecked: None,
-        tracker_events: Default::default(),
-        layers: None,
-    })
+    Box::new(SaveState { downloaded: 11, uploaded: 22, ..SaveState::new(have) })
 }
 
 fn save(runner: &Runner, state: Box<SaveState>, synced: usize) -> Done {
