@@ -42,7 +42,7 @@ const MORE: &str = "
                         0: no limit
   --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
-  --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60, and
+  --timeout TIME        give up when no peer was connected for so long; 0: never (default: 60s, and
                         never for a magnet link of which it is not known yet what it is)
   --quiet               print errors only
   --json                print JSON objects, one a line
@@ -114,8 +114,8 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let recheck = args.contains("--recheck");
     let limits =
         Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
-    let timeout = value(&mut args, "--timeout")?;
-    let after = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    let timeout = value::<Time>(&mut args, "--timeout")?.map(|time| time.0);
+    let after = |time: Duration| Some(time).filter(|time| !time.is_zero());
     let show = Show::parse(&mut args)?;
     let mut free = free(args)?;
     if free.len() > 1 {
@@ -142,8 +142,8 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
         sequential,
         recheck,
         limits,
-        timeout: after(timeout.unwrap_or(60)),
-        metadata_timeout: after(timeout.unwrap_or(0)),
+        timeout: after(timeout.unwrap_or(Duration::from_secs(60))),
+        metadata_timeout: after(timeout.unwrap_or_default()),
         show,
     })))
 }

@@ -6,7 +6,7 @@ use cratetorrent::{Limits, Rate};
 
 use crate::common::{
     Problem,
-    args::{Args, free, path, resolve_all, value},
+    args::{Args, Time, free, path, resolve_all, value},
     listen::Policy,
 };
 
@@ -29,7 +29,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ("limit [N] [DOWN UP]", "bytes per second, as 500K or 2M; 0: no limit"),
     ("queue N up|down|top|bottom|POSITION|on|off", "its place, from 0; off: it runs at once"),
     ("active DOWNLOADS SEEDS", "how many of the queue run at a time"),
-    ("stop N [PERCENT] [SECONDS]", "pause it at a ratio, or a time of seeding; 0: never"),
+    (
+        "stop N [PERCENT] [TIME]",
+        "pause it at a ratio, or a time of seeding, as 90s or 2h; 0: never",
+    ),
     ("sequential N on|off", "fetch its pieces in order"),
     ("priority N FILE off|low|normal|high", "how much a file is wanted, counted from 0"),
     (
@@ -42,7 +45,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("anew N…|all", "download again what is gone from its folder"),
     ("label N [WORD…]", "file it under these words"),
     ("stats", "the session as a whole"),
-    ("wait N…|all [--for SECONDS]", "until it has everything"),
+    ("wait N…|all [--for TIME]", "until it has everything"),
     ("help", "this list"),
     ("quit", "save everything and end; so does the end of the input"),
 ];
@@ -166,7 +169,7 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
         (false, false)
     };
     let data = name == "remove" && args.contains("--data");
-    let limit: Option<u64> = if name == "wait" { value(&mut args, "--for")? } else { None };
+    let limit: Option<Time> = if name == "wait" { value(&mut args, "--for")? } else { None };
     let words: Vec<String> = free(args)
         .map_err(in_session)?
         .into_iter()
@@ -198,7 +201,7 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
         ("recheck", [_, ..]) => Command::Recheck(which(&words)),
         ("anew", [_, ..]) => Command::Anew(which(&words)),
         ("wait", [_, ..]) => {
-            Command::Wait { which: which(&words), limit: limit.map(Duration::from_secs) }
+            Command::Wait { which: which(&words), limit: limit.map(|time| time.0) }
         }
         ("remove", [_, ..]) if !words.contains(&"all") => {
             Command::Remove { which: which(&words), data }
@@ -217,16 +220,13 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
                 .map(|word| number::<u32>(word))
                 .transpose()?
                 .filter(|&percent| percent > 0);
-            let seconds = rest
+            let seeding = rest
                 .get(1)
-                .map(|word| number::<u64>(word))
+                .map(|word| number::<Time>(word))
                 .transpose()?
-                .filter(|&seconds| seconds > 0);
-            Command::Stop {
-                torrent: (*torrent).into(),
-                percent,
-                seeding: seconds.map(Duration::from_secs),
-            }
+                .map(|time| time.0)
+                .filter(|time| !time.is_zero());
+            Command::Stop { torrent: (*torrent).into(), percent, seeding }
         }
         ("sequential", [torrent, "on"]) => Command::Sequential((*torrent).into(), true),
         ("sequential", [torrent, "off"]) => Command::Sequential((*torrent).into(), false),

@@ -24,7 +24,7 @@ fn no_peer_answers() {
     let torrent = torrent(1, 40);
     let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
     let mut bench = Bench::new(&torrent);
-    let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3"]));
+    let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3s"]));
     let ended = Ended { status: process.wait(LIMIT), output: process.output() };
     ended.assert_failure(&["no peer", &closed.to_string(), "refused"]);
 }
