@@ -14,6 +14,9 @@ use crate::{
     store::Slots,
 };
 
+/// Fewer bytes than these are in files of other torrents by chance, too.
+const TELLING: usize = 8;
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keepsakes(Vec<Keepsake>);
@@ -84,6 +87,7 @@ impl Keepsakes {
                         return Some("is on its disk no more");
                     }
                     let was_safe = is_honest
+                        && stretch.bytes.len() >= TELLING
                         && files.iter().any(|(path, file)| {
                             file.synced.as_ref().is_some_and(|old| stretch.is_in(path, &old.bytes))
                         });
@@ -91,7 +95,10 @@ impl Keepsakes {
                     at_risk.then_some("would not survive a power cut any more")
                 };
                 if let Some(why) = kept.stretches(piece).iter().find_map(lost) {
-                    return broken("loses-nothing", format!("piece {} {why}", piece.get()));
+                    let (piece, name) = (piece.get(), &kept.sample.metainfo.name);
+                    let gone: Vec<_> = files.iter().map(|(path, _)| path.display()).collect();
+                    let what = format!("piece {piece} of {name} {why}, after {gone:?}");
+                    return broken("loses-nothing", what);
                 }
             }
         }

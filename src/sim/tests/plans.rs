@@ -300,6 +300,18 @@ cases! { ends_well:
     twin_that_moves_away_fetches_what_it_did_not_write =>
         "seed 4030432; torrent 0; file 0 len=31000; torrent 1 twin=0; node 1 run=0; \
          at 3591 node away=6000; at 9434 node move";
+    byte_of_a_tiny_file_is_elsewhere_by_chance =>
+        "seed 4; torrent 0 format; file 0 len; file 0; file 0 len=24400; \
+         torrent 1 piece=40000 format=2; file 1 len=487846; file 1 len=222000; \
+         node 0 latency=30 bandwidth=3200000 ratio=0 disk=0 peer-up=0; node 1 spikes joins=2000; \
+         node 2 latency=37 bandwidth=800000 run=0 pipeline=2 dials=6 save=321; \
+         node 3 window=0 hot=0 allowed=0 initial=0 torrent-links=0; \
+         node 4 flaky=2340 nat=0 links=8 dials=3 magnet=0; \
+         peer 16 reject=2 unchoke=350 latency=33 names=0 messages=2; \
+         peer 17 torrent unchoke=0 latency=0 bandwidth=200000 segment=0; \
+         peer 18 torrent dials=0 block=40 jitter=0 window=4000 names=0 named=0; \
+         peer 19 dials=30 dribble=213 latency=13 bandwidth=200000 names=0; at 194 node=0; \
+         at 1899 node=2 again=0 erase=0";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \
