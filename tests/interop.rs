@@ -186,15 +186,7 @@ fn rtorrent() {
     both_ways(Client::Rtorrent);
 }
 
-/// By hand, since building it takes long: `scripts/install_clients --rqbit` and
-/// `CRATETORRENT_INTEROP_RQBIT=1`.
 #[test]
 fn rqbit() {
-    if rqbit_takes_part() {
-        both_ways(Client::Rqbit);
-    }
-}
-
-fn rqbit_takes_part() -> bool {
-    std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some()
+    both_ways(Client::Rqbit);
 }

@@ -33,7 +33,7 @@ pub(crate) enum Role {
     Seed,
     /// Fetch them from the peers that the torrent's tracker or the magnet link names.
     Leech,
-    /// The same at [`SLOW`] bytes per second, for libtorrent alone.
+    /// The same at [`SLOW`] bytes per second, for libtorrent and rqbit alone.
     Slow,
 }
 
@@ -278,6 +278,9 @@ fn rqbit(command: &mut Command, told: &Told<'_>) {
     command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
     command.args(["--listen-ip", &place.host().to_string(), "--listen-port", &port.to_string()]);
     command.args((*role == Role::Seed).then_some("--disable-trackers"));
+    if *role == Role::Slow {
+        command.args(["--ratelimit-download", &SLOW.to_string()]);
+    }
     command
         .args(["download", "--disable-http-api", "--overwrite", "--output-folder"])
         .arg(folder)

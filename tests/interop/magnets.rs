@@ -135,6 +135,11 @@ fn transmission_and_ours_get_magnets_from_each_other() {
 }
 
 #[test]
+fn rqbit_and_ours_get_magnets_from_each_other() {
+    both_ways(Client::Rqbit);
+}
+
+#[test]
 fn aria2_and_ours_get_magnets_from_each_other() {
     both_ways(Client::Aria2);
 }

@@ -55,9 +55,10 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
     clock::wait_for("the seed serves", LIMIT, || {
         clients::serves(&seed_bench, &torrent, seed_addr, at_seed).then_some(())
     });
+    let mut trackers = Vec::new();
     let _slow = match slow {
         Theirs(client) => {
-            slow_bench.torrent = magnets::link(&torrent, &[seed_addr]).into();
+            trackers.extend(name_peer(client, &torrent, &mut slow_bench, seed_addr, hub));
             client.start(Role::Slow, &slow_bench, &slow_bench.dir, at_slow, slow_addr.port())
         }
         _ => {
@@ -71,16 +72,9 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
 
     let started = clock::now();
     let new_addr = at_newcomer.at(ports::free_port());
-    let mut _tracker = None;
     let mut process = match newcomer {
         Theirs(client) => {
-            if client == Client::Libtorrent {
-                new_bench.torrent = magnets::link(&torrent, &[slow_addr]).into();
-            } else {
-                let (tracker, url) = clients::tracker(&new_bench, &[slow_addr], hub);
-                fs::write(&new_bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
-                _tracker = Some(tracker);
-            }
+            trackers.extend(name_peer(client, &torrent, &mut new_bench, slow_addr, hub));
             let (role, folder, port) = (Role::Leech, &new_bench.dir, new_addr.port());
             let told = Told::new(role, &new_bench, folder, at_newcomer, port);
             client.start_as(&Told { exchange: true, ..told })
@@ -100,6 +94,24 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
     assert!(torrent.compare(&slow_bench.dir).is_err(), "the slow leech was not slow");
 }
 
+/// Has the bench's torrent lead to one peer: by a link that names it, or a tracker of its own for
+/// clients that do not read that.
+fn name_peer(
+    client: Client,
+    torrent: &Torrent,
+    bench: &mut Bench,
+    peer: SocketAddr,
+    hub: &Place,
+) -> Option<Process> {
+    if client == Client::Libtorrent {
+        bench.torrent = magnets::link(torrent, &[peer]).into();
+        return None;
+    }
+    let (tracker, url) = clients::tracker(bench, &[peer], hub);
+    fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
+    Some(tracker)
+}
+
 /// Starts one of ours that knows one peer.
 fn ours(
     bench: &mut Bench,
@@ -114,9 +126,9 @@ fn ours(
     bench.start(&mut command)
 }
 
-/// All on loopback, with libtorrent.
-fn at_home(seed: Who, slow: Who, newcomer: Who) {
-    match Client::Libtorrent.find() {
+/// All on loopback, with `client` among them.
+fn at_home(client: Client, seed: Who, slow: Who, newcomer: Who) {
+    match client.find() {
         Ok(()) => acquaintances(seed, slow, newcomer, &[(); 4].map(|()| Place::loopback())),
         Err(why) => skip(&format!("{newcomer:?} by {slow:?} to {seed:?}"), &why),
     }
@@ -124,17 +136,32 @@ fn at_home(seed: Who, slow: Who, newcomer: Who) {
 
 #[test]
 fn libtorrent_finds_libtorrent_through_ours() {
-    at_home(Theirs(Client::Libtorrent), Ours, Theirs(Client::Libtorrent));
+    at_home(Client::Libtorrent, Theirs(Client::Libtorrent), Ours, Theirs(Client::Libtorrent));
 }
 
 #[test]
 fn ours_finds_ours_through_libtorrent_by_a_magnet_link() {
-    at_home(Ours, Theirs(Client::Libtorrent), OursByLink);
+    at_home(Client::Libtorrent, Ours, Theirs(Client::Libtorrent), OursByLink);
 }
 
 #[test]
 fn ours_finds_libtorrent_through_libtorrent() {
-    at_home(Theirs(Client::Libtorrent), Theirs(Client::Libtorrent), Ours);
+    at_home(Client::Libtorrent, Theirs(Client::Libtorrent), Theirs(Client::Libtorrent), Ours);
+}
+
+#[test]
+fn rqbit_finds_ours_through_ours() {
+    at_home(Client::Rqbit, Ours, Ours, Theirs(Client::Rqbit));
+}
+
+#[test]
+fn ours_finds_ours_through_rqbit() {
+    at_home(Client::Rqbit, Ours, Theirs(Client::Rqbit), Ours);
+}
+
+#[test]
+fn ours_finds_rqbit_through_ours() {
+    at_home(Client::Rqbit, Theirs(Client::Rqbit), Ours, OursByLink);
 }
 
 /// Not through it: it tells of others every 90 s, which is too long here.
