@@ -149,7 +149,7 @@ fn write(tree: &Path, wrong: BTreeMap<PathBuf, String>) {
     }
     for name in ["Cargo.toml", "Cargo.lock"] {
         let path = root().join(name);
-        files.insert(path.clone(), renumbered(&fs::read_to_string(path).unwrap()));
+        files.insert(path.clone(), renamed(name, &fs::read_to_string(path).unwrap()));
     }
     files.extend(wrong);
     files.get_mut(&root().join("src/lib.rs")).unwrap().push_str("\nmod planted;\n");
@@ -168,19 +168,32 @@ fn write(tree: &Path, wrong: BTreeMap<PathBuf, String>) {
     stale.iter().for_each(|old| fs::remove_file(old).unwrap());
 }
 
-/// A manifest or lock file in which the package has a version of its own: what cargo builds of the
-/// copy must not stand for what it builds of the tree, which goes to the same folder.
-fn renumbered(text: &str) -> String {
-    let (before, after) = text.split_once("name = \"cratetorrent\"\nversion = \"").unwrap();
-    let (version, rest) = after.split_once('"').unwrap();
-    format!("{before}name = \"cratetorrent\"\nversion = \"{version}-planted\"{rest}")
+/// The manifest or the lock file with another name of the package, though not of the library: what
+/// cargo builds of the copy must not stand for what it builds of the tree, which goes to the same
+/// folder. Its version is told to peers, so that stays.
+fn renamed(file: &str, text: &str) -> String {
+    let manifest = [
+        ("name = \"cratetorrent\"\nversion", "name = \"planted\"\nversion"),
+        ("cratetorrent = { path", "cratetorrent = { package = \"planted\", path"),
+        ("[profile.dev.package.cratetorrent]", "[profile.dev.package.planted]"),
+        ("[features]", "[lib]\nname = \"cratetorrent\"\n\n[features]"),
+    ];
+    let lock = [
+        ("name = \"cratetorrent\"", "name = \"planted\""),
+        (" \"cratetorrent\",", " \"planted\","),
+    ];
+    let changes = if file == "Cargo.toml" { &manifest[..] } else { &lock };
+    changes.iter().fold(text.to_owned(), |text, (own, new)| {
+        assert_eq!(text.matches(own).count(), 1, "{own:?} in {file}");
+        text.replace(own, new)
+    })
 }
 
 #[test]
-fn copy_has_a_version_of_its_own() {
-    for name in ["Cargo.toml", "Cargo.lock"] {
-        let text = renumbered(&fs::read_to_string(root().join(name)).unwrap());
-        assert_eq!(text.matches("-planted\"\n").count(), 1, "{name}");
+fn copy_is_a_package_of_its_own() {
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        let text = renamed(file, &fs::read_to_string(root().join(file)).unwrap());
+        assert!(text.contains("name = \"planted\"\n"), "{file}");
     }
 }
 
