@@ -65,9 +65,11 @@ impl FileOperations {
         (self.arranged, self.arrange, self.unmade) = (skipped, false, false);
     }
 
-    /// These files are skipped from now on: the store is to know if it does not.
-    pub(super) fn handle_skipped(&mut self, skipped: &[bool]) {
+    /// These files are skipped from now on: the store is to know if it does not. Whether something
+    /// is to be told.
+    pub(super) fn handle_skipped(&mut self, skipped: &[bool]) -> bool {
         self.arrange |= self.arranged != skipped;
+        self.arrange
     }
 
     /// The store is to be told which files are skipped, if `needed`.

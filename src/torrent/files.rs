@@ -34,7 +34,10 @@ impl Torrent {
         }
         self.cancel_skipped_in_web_seeds(cx);
         self.swarm.forgo_skipped(cx);
-        self.storage.operations.handle_skipped(&self.content.priorities().skipped());
+        // While it sleeps the store is told nothing, and its files are no one else's until it is.
+        if self.storage.operations.handle_skipped(&self.content.priorities().skipped()) {
+            self.line_up();
+        }
         if self.lifecycle.is_finished() && !self.swarm.is_finished() {
             self.go_back_to_work(cx);
         }

@@ -312,6 +312,9 @@ cases! { ends_well:
          peer 18 torrent dials=0 block=40 jitter=0 window=4000 names=0 named=0; \
          peer 19 dials=30 dribble=213 latency=13 bandwidth=200000 names=0; at 194 node=0; \
          at 1899 node=2 again=0 erase=0";
+    sleeping_torrent_whose_file_is_skipped_for_a_while_shares_it =>
+        "seed 4106282; torrent 0; file 0; torrent 1 twin=0; node 1 session=0 down=0; \
+         at 18664 node restart=0; at 19798 node wish=0";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \
