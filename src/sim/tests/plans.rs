@@ -315,6 +315,10 @@ cases! { ends_well:
     sleeping_torrent_whose_file_is_skipped_for_a_while_shares_it =>
         "seed 4106282; torrent 0; file 0; torrent 1 twin=0; node 1 session=0 down=0; \
          at 18664 node restart=0; at 19798 node wish=0";
+    peer_that_turns_all_down_leaves_memory_to_other_torrents =>
+        "seed 3; torrent 0 piece=32000 format=3; file 0 len=71000; torrent 1 piece=32000; \
+         file 1 len=231000; node 1 latency=100 run=32000 memory=0 proxy=0 lacks=0; \
+         peer 17 reject=2";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \

@@ -32,9 +32,16 @@ use crate::{
 const MAX_HINTS: usize = 16;
 /// How soon a peer with nothing to do looks again whether it can help others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// After so many requests turned down without a block in between a peer is left alone for a while:
+/// what it holds up would come from others meanwhile.
+const RESTS_AFTER: u32 = 16;
+/// How long at first; twice as long each time that it goes on like that.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 const SNUB: usize = 0;
 const STARVED: usize = 1;
+const REST: usize = 2;
 
 /// The requests to one peer.
 #[derive(Debug)]
@@ -57,6 +64,8 @@ pub(super) struct Requests {
     unasked: u32,
     /// Requests turned down since the last block.
     rejects: u32,
+    /// How long it is left alone when it turns down so many again.
+    next_rest: Duration,
     /// What was on order when it choked last, as far as there was no answer: that is to be turned
     /// down (BEP 6), and counts as one.
     choked_orders: usize,
@@ -64,7 +73,7 @@ pub(super) struct Requests {
     /// Bytes of blocks that were of use, and how fast those come.
     useful: u64,
     useful_rate: LongMeter,
-    timers: TimerTable<2>,
+    timers: TimerTable<3>,
 }
 
 impl Requests {
@@ -80,6 +89,7 @@ impl Requests {
             snubbed_since: None,
             unasked: 0,
             rejects: 0,
+            next_rest: FIRST_REST,
             choked_orders: 0,
             choke_counted: false,
             useful: 0,
@@ -166,6 +176,8 @@ impl Requests {
     /// The peer chokes us.
     pub(super) fn handle_choke(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
+        // It may be asked again as soon as it unchokes us.
+        self.timers.stop(REST);
         if peer.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
             swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
@@ -190,6 +202,10 @@ impl Requests {
             if !choked || !std::mem::replace(&mut self.choke_counted, true) {
                 self.rejects += 1;
             }
+            // A peer that chokes us owes us nothing.
+            if !peer.choke.is_peer_choking() && self.rejects >= RESTS_AFTER {
+                self.leave_alone(cx.now);
+            }
             swarm.release(block, cx);
             swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
             // A peer that turns down what it allowed has changed its mind.
@@ -202,6 +218,20 @@ impl Requests {
             self.count_unasked()?;
         }
         Ok(())
+    }
+
+    /// The peer turns down whatever it is asked for: it is asked for nothing for some time.
+    fn leave_alone(&mut self, now: Instant) {
+        if self.is_left_alone() {
+            return;
+        }
+        self.timers.set(REST, now + self.next_rest);
+        self.next_rest = (self.next_rest * 2).min(LONGEST_REST);
+        self.snubbed_since.get_or_insert(now);
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.timers.get(REST).is_some()
     }
 
     fn count_unasked(&mut self) -> Result<(), Fault> {
@@ -246,7 +276,8 @@ impl Requests {
         if arrival == Arrival::Unasked {
             self.count_unasked()?;
         } else {
-            self.rejects = 0;
+            (self.rejects, self.next_rest) = (0, FIRST_REST);
+            self.timers.stop(REST);
             self.choked_orders = self.choked_orders.saturating_sub(1);
         }
         if swarm.receive(block, data, peer.order_key(), peer.supplier(), arrival, cx) {
@@ -281,7 +312,10 @@ impl Requests {
         let allows = |&p: &PieceIndex| peer.availability.has(p) && swarm.wants(p);
         let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
         let choke = peer.choke;
-        choke.is_interested() && swarm.requesting && (!choke.is_peer_choking() || allowed())
+        choke.is_interested()
+            && swarm.requesting
+            && !self.is_left_alone()
+            && (!choke.is_peer_choking() || allowed())
     }
 
     /// Counts the peer among those that fetch, as long as there is something to fetch from it, and
@@ -315,7 +349,9 @@ impl Requests {
     }
 
     fn may_ask(&self, peer: &Peer) -> bool {
-        peer.choke.is_interested() && (!peer.choke.is_peer_choking() || !self.allowed.is_empty())
+        peer.choke.is_interested()
+            && !self.is_left_alone()
+            && (!peer.choke.is_peer_choking() || !self.allowed.is_empty())
     }
 
     /// Asks for as much as the pipeline takes.
@@ -445,7 +481,8 @@ impl Requests {
             }
             self.set_snub_timer(cx);
         }
-        Ok(self.timers.fire(STARVED, cx.now))
+        let is_rested = self.timers.fire(REST, cx.now);
+        Ok(self.timers.fire(STARVED, cx.now) || is_rested)
     }
 
     /// The connection is over.

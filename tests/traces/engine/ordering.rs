@@ -106,15 +106,40 @@ fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
     let peer = t.peer();
     t.hear(peer, Message::HaveAll);
     t.hear(peer, Message::Unchoke);
-    let mut rejected = 0;
+    let (mut rejected, mut seconds) = (0, 0);
     while !t.is_closed(peer) {
         for (piece, nth) in t.take_asked(peer) {
             t.hear(peer, block(piece, nth).reject());
             rejected += 1;
         }
-        assert!(rejected < 5000);
+        t.pass(S);
+        seconds += 1;
+        assert!(seconds < 200);
     }
-    assert!(t.reason().contains("turned down"), "{}", t.reason());
+    // It is left alone for longer each time.
+    assert!(rejected < 200, "{rejected} requests turned down");
+    assert!((89..=92).contains(&seconds), "{seconds} s");
+}
+
+#[test]
+fn a_peer_that_rejected_much_is_asked_when_it_unchokes_again() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::Unchoke);
+    let mut rejected = 0;
+    loop {
+        let asked = t.take_asked(peer);
+        if asked.is_empty() {
+            break;
+        }
+        rejected += asked.len();
+        asked.into_iter().for_each(|(piece, nth)| t.hear(peer, block(piece, nth).reject()));
+    }
+    assert!((16..100).contains(&rejected), "{rejected} requests turned down");
+    t.hear(peer, Message::Choke);
+    t.hear(peer, Message::Unchoke);
+    assert!(!t.take_asked(peer).is_empty());
 }
 
 #[test]
