@@ -157,7 +157,8 @@ impl Run<'_> {
         self.await_metadata(&spoilt)?;
         spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
         self.await_checks(nodes)?;
-        if !spoilt.contains(&first) && !self.has_everything(first) {
+        let saw_all = self.has_everything(first) && self.has_told_contradictions(first);
+        if !spoilt.contains(&first) && !saw_all {
             // What it could not read it may take for missing, and no other node has it.
             self.all(first, |engine, id| engine.recheck(id));
         }

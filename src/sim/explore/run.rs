@@ -582,12 +582,16 @@ impl<'a> Run<'a> {
         if touched.iter().any(|nodes| nodes.contains(&first)) {
             return Ok(());
         }
-        let told = |alert: &Alert| matches!(alert, Alert::HashesContradict { .. });
-        let count = self.world.alerts(first).iter().filter(|(_, alert)| told(alert)).count();
-        if count < self.contradictions.len() {
+        if !self.has_told_contradictions(first) {
             return Err(self.failure("node 0 does not tell that a torrent contradicts itself"));
         }
         self.contradictions_are_not_claimed()
+    }
+
+    pub(super) fn has_told_contradictions(&self, node: NodeId) -> bool {
+        let told = |alert: &Alert| matches!(alert, Alert::HashesContradict { .. });
+        let count = self.world.alerts(node).iter().filter(|(_, alert)| told(alert)).count();
+        count >= self.contradictions.len()
     }
 
     /// A node that has learned of both versions, however late, does not have what they contradict

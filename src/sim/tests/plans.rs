@@ -319,6 +319,9 @@ cases! { ends_well:
         "seed 3; torrent 0 piece=32000 format=3; file 0 len=71000; torrent 1 piece=32000; \
          file 1 len=231000; node 1 latency=100 run=32000 memory=0 proxy=0 lacks=0; \
          peer 17 reject=2";
+    contradiction_on_a_drive_that_was_away_is_told_by_a_recheck =>
+        "seed 1; torrent 0 format=3; file 0; node 0 spikes spike=1500; node 1; \
+         at 2685 failreads=0; at 9390 node away=18000";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \
