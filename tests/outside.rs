@@ -113,6 +113,9 @@ fn quiet_programs_send_nothing_out_of_the_machine() {
         // It announces locally.
         Case::new("download", &["t.torrent", "--port", "0", "--no-dht"]).sends(),
         Case::new("download", &["private.torrent", "--port", "0"]),
+        // It sends to no node but those that are named.
+        Case::new("dht", &["--warm", "2s"]),
+        Case::new("dht", &["--warm", "2s", "--bootstrap", "198.51.100.77:6881"]).sends(),
         // The demo.
         Case { seconds: 30, ..Case::new("download", &[]) },
         Case::new("download", fetch).quiet(),

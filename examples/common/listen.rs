@@ -2,11 +2,8 @@
 //! the address that everything is bound to.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    thread,
-    time::Duration,
 };
 
 use cratetorrent::{
@@ -17,14 +14,12 @@ use cratetorrent::{
 
 use super::{
     Problem,
-    args::{Args, look_up_nothing, path, value, values, variable},
+    args::{Args, look_up_nothing, value, variable},
+    nodes::{self, Nodes, StateFile},
 };
 
 /// The ports to try when none is asked for.
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
-
-/// How often the nodes of the DHT that are known are saved.
-const SAVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// What `--help` says of the options that [`Place::parse`] takes.
 pub const HELP: &str = "\
@@ -44,10 +39,6 @@ pub const HELP: &str = "\
                         by what goes on serving; so does NO_PORT_MAPPING
   --no-pex              do not tell peers of each other, and do not hear of peers from them
   --no-web-seeds        do not fetch anything from web servers";
-
-/// The same of an option that only programs without a session folder take.
-pub const HELP_DHT_STATE: &str = "\
-\x20 --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there";
 
 /// Where to listen, and what to send from.
 #[derive(Clone, Debug, Default)]
@@ -101,27 +92,18 @@ const MAPPING_OFF: &str = "NO_PORT_MAPPING";
 struct Dht {
     off: bool,
     bootstrap: Vec<Bootstrap>,
-    state: Option<PathBuf>,
+    state: Option<StateFile>,
 }
 
 impl Dht {
     fn parse(args: &mut Args) -> Result<Self, Problem> {
-        let mut bootstrap = Vec::new();
-        for text in values(args, "--bootstrap")? {
-            let place = text.rsplit_once(':').and_then(|(host, port)| {
-                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-                Some(Bootstrap { host, port: port.parse().ok()?, router: false })
-            });
-            let place = place.filter(|place| !place.host.is_empty() && place.port != 0);
-            let wrong = || Problem::usage(format!("--bootstrap: {text:?} is not HOST:PORT"));
-            bootstrap.push(place.ok_or_else(wrong)?);
-        }
-        let state = path(args, "--dht-state")?;
+        let (bootstrap, state) = (nodes::bootstrap(args)?, StateFile::parse(args)?);
         let off = args.contains("--no-dht") || variable(OFF).is_some();
         Ok(Self { off, bootstrap, state })
     }
 
-    fn set(&self, conf: &mut Conf) -> Result<(), Problem> {
+    /// Sets what the engine is to know of it. Returns the file to keep nodes in.
+    fn set(&self, conf: &mut Conf) -> Result<Option<StateFile>, Problem> {
         conf.dht.enabled = !self.off;
         conf.dht.bootstrap.clone_from(&self.bootstrap);
         if self.bootstrap.is_empty() {
@@ -135,32 +117,11 @@ impl Dht {
         if self.state.is_some() && conf.session.dir.is_some() {
             return Err(Problem::usage("--dht-state: a session keeps its nodes in its folder"));
         }
-        if let Some(path) = self.state.as_ref().filter(|_| conf.dht.enabled) {
-            match fs::read(path) {
-                Ok(state) => conf.dht.state = state,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Problem::new(format!("{}: {e}", path.display()))),
-            }
+        let state = self.state.clone().filter(|_| conf.dht.enabled);
+        if let Some(file) = &state {
+            conf.dht.state = file.read()?;
         }
-        Ok(())
-    }
-
-    /// Writes the state now and then, as long as the engine lives.
-    fn keep(&self, engine: &EngineHandle) {
-        let Some(path) = self.state.clone().filter(|_| !self.off) else { return };
-        let engine = engine.clone();
-        thread::spawn(move || {
-            let fresh = path.with_extension("new");
-            loop {
-                thread::sleep(SAVE_INTERVAL);
-                let Ok(state) = engine.call(|engine| engine.dht_state()) else { return };
-                // Whole or not at all.
-                let saved = fs::write(&fresh, state.unwrap_or_default());
-                if let Err(e) = saved.and_then(|()| fs::rename(&fresh, &path)) {
-                    log::warn!("{}: {e}", path.display());
-                }
-            }
-        });
+        Ok(state)
     }
 }
 
@@ -226,7 +187,12 @@ impl Place {
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
     /// on any. For a program that goes on serving (`serves`), the router is asked to let peers in.
-    pub fn start(&self, mut conf: Conf, serves: bool) -> Result<(EngineHandle, Alerts), Problem> {
+    /// The nodes of the DHT that the engine knows are for the program to keep at the end.
+    pub fn start(
+        &self,
+        mut conf: Conf,
+        serves: bool,
+    ) -> Result<(EngineHandle, Alerts, Nodes), Problem> {
         conf.port_mapping.enabled = serves && !self.no_mapping && !self.deaf;
         conf.peers.exchange = !self.no_pex;
         conf.web_seeds.enabled = !self.no_web_seeds;
@@ -241,10 +207,10 @@ impl Place {
         }
         conf.network.transports = self.transports;
         conf.proxy.server.clone_from(&self.proxy);
-        self.dht.set(&mut conf)?;
+        let state = self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
-        self.dht.keep(&engine);
-        Ok((engine, alerts))
+        let nodes = Nodes::keep(&engine, state);
+        Ok((engine, alerts, nodes))
     }
 
     fn start_with(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod listen;
 pub mod make;
 pub mod names;
+pub mod nodes;
 pub mod output;
 pub mod progress;
 #[cfg_attr(windows, path = "signals_windows.rs")]
@@ -31,6 +32,7 @@ use cratetorrent::{
         metainfo::Metainfo,
     },
 };
+use nodes::Nodes;
 pub use output::print;
 
 /// The longest metainfo file worth reading.
@@ -226,10 +228,17 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     std::fs::metadata(folder).map(|_| ())
 }
 
-/// Lets an engine save its states. The user should not have to wait long for that. Nor should the
-/// user read a second sentence of failure if one is due already: then `tell` is false. Returns
-/// whether everything that was to be saved is.
-pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
+/// Lets an engine save its states, and keeps its `nodes`. The user should not have to wait long for
+/// that. Nor should the user read a second sentence of failure if one is due already: then `tell`
+/// is false. Returns whether everything that was to be saved is.
+pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, nodes: &Nodes, tell: bool) -> bool {
+    nodes.note();
+    let saved = wait_for_end(engine, alerts, tell);
+    nodes.save();
+    saved
+}
+
+fn wait_for_end(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
     engine.shutdown();
     let mut deadline = std::time::Instant::now() + PATIENCE;
     let mut saving = Saving::default();

@@ -60,6 +60,8 @@ pub struct MetadataProgress {
     pub have: u32,
     /// 0 before any peer has told.
     pub total: u32,
+    /// Nodes of the DHT that are known, if it is asked for peers.
+    pub nodes: Option<usize>,
 }
 
 pub enum Progress {
@@ -120,10 +122,18 @@ impl Progress {
 
     /// What a magnet link stands for is asked for; so many peers are connected.
     pub fn metadata(&mut self, connected: usize, metadata: &MetadataProgress) {
-        let &MetadataProgress { offer, rest, have, total } = metadata;
+        let &MetadataProgress { offer, rest, have, total, nodes } = metadata;
         let about = || {
             let offers = match (offer, rest) {
-                _ if connected == 0 => return "metadata: no peer is connected yet".to_owned(),
+                _ if connected == 0 => {
+                    let dht = match nodes {
+                        None => String::new(),
+                        Some(0) => ", and no node of the DHT has answered".to_owned(),
+                        Some(1) => ", 1 node of the DHT is known".to_owned(),
+                        Some(n) => format!(", {n} nodes of the DHT are known"),
+                    };
+                    return format!("metadata: no peer is connected yet{dht}");
+                }
                 (_, 0) => format!("{offer} of them offer it"),
                 _ => format!("{offer} of them offer it, {rest} do not answer"),
             };
@@ -143,6 +153,7 @@ impl Progress {
                 "peers": connected,
                 "offering": offer,
                 "resting": rest,
+                "dht_nodes": nodes,
             })
         });
     }

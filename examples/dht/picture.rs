@@ -13,7 +13,7 @@ const COLOURS: [&str; 5] = ["#1b6ca8", "#2a9d8f", "#e9a03b", "#d1495b", "#6d597a
 
 /// The queries so far.
 #[derive(Default)]
-pub(crate) struct Picture {
+pub struct Picture {
     bars: Vec<Bar>,
     end: f64,
 }
@@ -27,7 +27,7 @@ struct Bar {
 }
 
 impl Picture {
-    pub(crate) fn note(&mut self, ms: f64, step: Step) {
+    pub fn note(&mut self, ms: f64, step: Step) {
         self.end = self.end.max(ms);
         match step {
             Step::Asked { node, hop } => {
@@ -40,7 +40,7 @@ impl Picture {
         }
     }
 
-    pub(crate) fn note_peers(&mut self, ms: f64, from: NodeInfo, peers: usize) {
+    pub fn note_peers(&mut self, ms: f64, from: NodeInfo, peers: usize) {
         self.bar(from).into_iter().for_each(|bar| bar.peers = Some((ms, peers)));
     }
 
@@ -48,7 +48,7 @@ impl Picture {
         self.bars.iter_mut().rev().find(|bar| bar.node == node)
     }
 
-    pub(crate) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let scale = WIDTH / self.end.max(1.0);
         let (width, height) = (LEFT + WIDTH + 20.0, ROW * (self.bars.len() as f64 + 3.0));
         let mut out = format!(

@@ -11,6 +11,7 @@ use crate::{
         listen::{self, Place},
         make::{trackers, web_seeds},
         names::{self, Renames},
+        nodes,
         progress::Show,
     },
 };
@@ -58,7 +59,7 @@ from there. What that takes lies in DIR/.cratetorrent; it is removed when everyt
 nothing is to be served.";
 
 pub fn help() -> String {
-    format!("{HELP}{}\n{}{MORE}", listen::HELP, listen::HELP_DHT_STATE)
+    format!("{HELP}{}\n{}{MORE}", listen::HELP, nodes::HELP_STATE)
 }
 
 pub enum Command {

@@ -23,6 +23,7 @@ use crate::{
         block, check_writable, complain,
         follow::{self, News},
         limits, listen,
+        nodes::Nodes,
         progress::{MetadataProgress, Progress, pace},
         read_magnet, read_metainfo, shut_down,
         signals::Interrupt,
@@ -64,9 +65,12 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let state = params.state_file.clone();
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
 
-    let (engine, alerts) = start(&options)?;
-    let stop = engine.clone();
-    let interrupt = Interrupt::catch(move || stop.shutdown())?;
+    let (engine, alerts, nodes) = start(&options)?;
+    let (stop, noted) = (engine.clone(), nodes.clone());
+    let interrupt = Interrupt::catch(move || {
+        noted.note();
+        stop.shutdown();
+    })?;
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(Problem::of)?;
     let torrent = added.map_err(Problem::of)?;
     if known.is_none() && !has_source && !options.place.has_port() {
@@ -79,7 +83,7 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
         None => fetch.progress.say("asking peers what the torrent is"),
     }
     let outcome = fetch.follow(&alerts, &interrupt);
-    let saved = fetch.end(&alerts, outcome.is_ok());
+    let saved = fetch.end(&alerts, &nodes, outcome.is_ok());
     match outcome? {
         Outcome::Complete if !saved => Ok(ExitCode::FAILURE),
         Outcome::Complete => {
@@ -168,7 +172,7 @@ fn prepare(dir: &Path) -> Result<(), Problem> {
 }
 
 /// Starts an engine that listens where it should.
-fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
+fn start(options: &Options) -> Result<(EngineHandle, Alerts, Nodes), Problem> {
     let mut conf = Conf::default().with(|conf| {
         conf.alerts.mask = AlertMask::STATUS
             | AlertMask::PROGRESS
@@ -181,11 +185,11 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
         conf.network.limits = options.limits;
     });
     limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = options.place.start(conf, options.seed)?;
+    let (engine, alerts, nodes) = options.place.start(conf, options.seed)?;
     if let Some(path) = &options.blocklist {
         block(&engine, path)?;
     }
-    Ok((engine, alerts))
+    Ok((engine, alerts, nodes))
 }
 
 /// What is downloaded.
@@ -337,7 +341,9 @@ impl Fetch {
             // Others may still have what can be read.
             Alert::StorageFailed { error, .. } => complain(&error.to_string()),
             Alert::FetchingMetadata { peers, resting, have, total, .. } => {
-                self.metadata = MetadataProgress { offer: peers, rest: resting, have, total };
+                let nodes = self.metadata.nodes;
+                self.metadata =
+                    MetadataProgress { offer: peers, rest: resting, have, total, nodes };
             }
             Alert::MetadataReceived { .. } => self.learn()?,
             Alert::MetadataRefused { error, .. } => return Err(Problem::new(error)),
@@ -382,12 +388,21 @@ impl Fetch {
     fn handle_stats(&mut self, stats: &TorrentStats) {
         self.patience.handle_stats(stats);
         match stats.phase {
-            Phase::Metadata => self.progress.metadata(stats.peers, &self.metadata),
+            Phase::Metadata => {
+                self.metadata.nodes = self.dht_nodes();
+                self.progress.metadata(stats.peers, &self.metadata);
+            }
             _ if self.complete && !self.is_safe() => self.progress.writing(0, 0),
             Phase::Downloading => self.progress.downloading(stats),
             Phase::Seeding => self.progress.seeding(stats),
             _ => {}
         }
+    }
+
+    /// The nodes of the DHT that are known, if it takes part in it.
+    fn dht_nodes(&self) -> Option<usize> {
+        let stats = self.engine.call(|engine| engine.dht_stats()).ok()??;
+        Some(stats.nodes_v4 + stats.nodes_v6)
     }
 
     /// Whether nothing is left to do with this torrent, now or at another start.
@@ -471,12 +486,16 @@ impl Fetch {
         if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
             self.handle_stats(&stats);
         }
-        if self.patience.is_over(timeout) { Err(self.patience.problem(timeout)) } else { Ok(()) }
+        if self.patience.is_over(timeout) {
+            Err(self.patience.problem(timeout, self.dht_nodes()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Returns whether everything that was to be saved is.
-    fn end(&self, alerts: &Alerts, tell: bool) -> bool {
+    fn end(&self, alerts: &Alerts, nodes: &Nodes, tell: bool) -> bool {
         self.progress.end();
-        shut_down(&self.engine, alerts, tell)
+        shut_down(&self.engine, alerts, nodes, tell)
     }
 }

@@ -55,11 +55,12 @@ impl Patience {
         self.last_peer.elapsed() >= timeout
     }
 
-    /// What the user is told then.
-    pub fn problem(&self, timeout: Duration) -> Problem {
+    /// What the user is told then. `nodes` of the DHT are known, if it was asked.
+    pub fn problem(&self, timeout: Duration, nodes: Option<usize>) -> Problem {
         let mut why: Vec<String> =
             self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
         why.extend(self.trackers.failures());
+        why.extend((nodes == Some(0)).then(|| "no node of the DHT answers".to_owned()));
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
         let kept = "what was downloaded is kept, and the same command goes on from there";
         Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs()))

@@ -10,6 +10,7 @@ use crate::common::{
     listen::{self, Place},
     make::{self, Make},
     names::{self, Renames},
+    nodes,
     progress::Show,
 };
 
@@ -48,7 +49,7 @@ Exit status: 0 stopped by Ctrl-C or SIGTERM while it served; 1 failed; 2 nonsens
 129, 130 or 143 stopped before it served.";
 
 pub fn help() -> String {
-    format!("{HELP}{}\n{}{MORE}{}{END}", listen::HELP, listen::HELP_DHT_STATE, make::HELP)
+    format!("{HELP}{}\n{}{MORE}{}{END}", listen::HELP, nodes::HELP_STATE, make::HELP)
 }
 
 pub struct Options {

@@ -47,7 +47,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
         conf.network.limits = limits;
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = place.start(conf, true)?;
+    let (engine, alerts, nodes) = place.start(conf, true)?;
     if let Some(path) = &blocklist {
         block(&engine, path)?;
     }
@@ -57,7 +57,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     seed.progress.end();
     // A state that cannot be saved, perhaps since the folder is not ours, costs a check at the next
     // start and no more.
-    let _ = shut_down(&seed.engine, &alerts, outcome.is_ok());
+    let _ = shut_down(&seed.engine, &alerts, &nodes, outcome.is_ok());
     outcome
 }
 

@@ -69,7 +69,7 @@ fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
         conf.session.dir = Some(dir);
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = place.start(conf, true)?;
+    let (engine, alerts, _) = place.start(conf, true)?;
     if let Some(path) = &blocklist {
         common::block(&engine, path)?;
     }
