@@ -243,8 +243,15 @@ fn session_takes_a_magnet_link_and_knows_it_after_a_restart() {
     assert_eq!(leech.line("known "), "known 1 one");
     leech.line("finished 1");
     leech.line("waited");
+    // A second link is nothing new, but for the files that it chooses.
+    leech.say(&format!("add magnet:?xt=urn:btih:{hash}&so=0,7"));
+    assert_eq!(leech.line("wanted "), "wanted 1 files 0,7");
+    leech.say(&format!("add magnet:?xt=urn:btih:{hash}"));
+    clock::wait_for("it is there already", LIMIT, || {
+        leech.errors().contains("the torrent is there already").then_some(())
+    });
     leech.say("quit");
-    leech.assert_ends(0);
+    leech.assert_ends(1);
     torrent.compare(&to.path().join("s/downloads")).unwrap();
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, StopAt, TorrentId,
-    TorrentParams, Verbs, engine::QueueError,
+    ActiveLimits, AddError, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, Source,
+    StopAt, TorrentId, TorrentParams, Verbs, engine::QueueError, wire::magnet::FileSelection,
 };
 
 use crate::{
@@ -221,8 +221,15 @@ impl Session {
         };
         let params = TorrentParams { paused, queued: !now, ..params };
         let source = params.source.clone();
-        let id = self.call(move |engine| engine.add_torrent(params))?;
-        let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
+        let chosen = match &source {
+            Source::Magnet(magnet) => magnet.select.clone(),
+            _ => None,
+        };
+        let id = match (self.call(move |engine| engine.add_torrent(params))?, chosen) {
+            (Ok(id), _) => id,
+            (Err(AddError::Duplicate(id)), Some(files)) => return self.want(id, files),
+            (Err(e), _) => return Err(Problem::new(format!("{}: {e}", shown(path)))),
+        };
         let entry = self.book.enter(id, &source, dir.to_owned());
         let hash = entry.hashes().swap_remove(0);
         let fact = Fact::new("added")
@@ -231,6 +238,16 @@ impl Session {
             .with("info_hash", hash)
             .with("name", entry.name.clone());
         self.say(fact);
+        Ok(())
+    }
+
+    /// A link chooses files of a torrent that is there already: they are wanted, too (BEP 53).
+    fn want(&self, id: TorrentId, files: FileSelection) -> Result<(), Problem> {
+        let chosen = files.to_string();
+        self.call(move |engine| engine.want_files(id, &files))?.map_err(Problem::of)?;
+        let number = self.book.by_id(id).map_or(0, |entry| entry.number);
+        let words = format!("files {chosen}");
+        self.say(Fact::new("wanted").of(number).text(words).with("files", chosen));
         Ok(())
     }
 

@@ -13,10 +13,10 @@ impl Verbs<'_> {
     /// once [`Alert::Recorded`](crate::Alert::Recorded) has told so.
     ///
     /// # Errors
-    /// If the torrent is there already, it would write to a file of another
-    /// ([`AddError::PathTaken`]), its labels are too many or too long, a file cannot have the
-    /// name it is given, it cannot be kept in the session's folder or is too large for it, or the
-    /// engine is shutting down.
+    /// If the torrent is there already (what is wanted of its files stays as it is), it would write
+    /// to a file of another ([`AddError::PathTaken`]), its labels are too many or too long, a file
+    /// cannot have the name it is given, it cannot be kept in the session's folder or is too large
+    /// for it, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);

@@ -12,7 +12,10 @@ use crate::{
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
     torrent::{TorrentParams, file_operations::Request, lifecycle::End},
-    wire::metainfo::Metainfo,
+    wire::{
+        magnet::{FileSelection, SelectionError},
+        metainfo::Metainfo,
+    },
 };
 
 /// How one file of a torrent stands.
@@ -44,6 +47,9 @@ pub enum FileError {
         /// How many there are.
         files: usize,
     },
+    /// Together with those that are chosen already they are too many ranges.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// The file cannot have this name.
     #[error(transparent)]
     Rename(#[from] RenameError),
@@ -139,6 +145,20 @@ impl Verbs<'_> {
         let files = priorities.len();
         *priorities.get_mut(file).ok_or(FileError::NoSuchFile { file, files })? = priority;
         Ok(self.set_file_priorities(id, priorities)?)
+    }
+
+    /// Wants these files beside those that are wanted. That is what a magnet link asks for that
+    /// chooses files ([`Magnet::select`](crate::wire::magnet::Magnet::select)) of a torrent that is
+    /// there already ([`AddError::Duplicate`]; BEP 53). What is wanted more or less than usual
+    /// stays so, and what the torrent does not have is left out. As long as only a link is known of
+    /// the torrent, they join the files that this link chooses, if it chooses any.
+    ///
+    /// # Errors
+    /// If there is no such torrent, or the choice of its link becomes too large.
+    pub fn want_files(&mut self, id: TorrentId, files: &FileSelection) -> Result<(), FileError> {
+        let mut wanted = Ok(());
+        self.engine.with(id, |torrent, cx| wanted = torrent.want_files(files, cx))?;
+        Ok(wanted?)
     }
 
     /// Gives a file another path below the download folder, whether it is there or not. Its names

@@ -112,7 +112,8 @@ pub struct NoSuchTorrent(pub TorrentId);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddError {
-    /// The engine has it already.
+    /// The engine has it already. Files that a magnet link chooses can be wanted there, too, by
+    /// [`Verbs::want_files`].
     #[error("the torrent is there already, as {0}")]
     Duplicate(TorrentId),
     /// The session has a folder, and a torrent cannot be kept there without the bytes of its

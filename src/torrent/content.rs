@@ -17,7 +17,7 @@ use crate::{
         params::Source, tree_hashes::TreeHashes,
     },
     wire::{
-        magnet::Magnet,
+        magnet::{FileSelection, Magnet, SelectionError},
         metainfo::{Metainfo, MetainfoLimits},
     },
 };
@@ -131,6 +131,16 @@ impl Content {
             priorities = (0..files).map(priority).collect();
         }
         *self = Self::new(Source::Metainfo(metainfo), priorities);
+    }
+
+    /// As long as only the link is known, these files join those that it chooses; one that chooses
+    /// none wants all. Returns whether that is new.
+    pub(super) fn widen_link(&mut self, files: &FileSelection) -> Result<bool, SelectionError> {
+        let Source::Magnet(magnet) = &mut self.source else { return Ok(false) };
+        let Some(select) = &mut magnet.select else { return Ok(false) };
+        let before = select.clone();
+        select.add_all(files)?;
+        Ok(*select != before)
     }
 
     /// Takes the bytes that the metainfo was read from: this torrent has its metainfo without them

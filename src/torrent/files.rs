@@ -9,6 +9,7 @@ use crate::{
         paths::{Case, renamed_paths},
     },
     torrent::{Torrent, cx::Cx},
+    wire::magnet::{FileSelection, SelectionError},
 };
 
 impl Torrent {
@@ -42,6 +43,25 @@ impl Torrent {
             self.go_back_to_work(cx);
         }
         self.settle(cx);
+    }
+
+    /// See [`Verbs::want_files`](crate::Verbs::want_files).
+    pub(crate) fn want_files(
+        &mut self,
+        files: &FileSelection,
+        cx: &mut Cx,
+    ) -> Result<(), SelectionError> {
+        if self.content.widen_link(files)? {
+            self.settings_changed(cx);
+        }
+        let mut priorities = self.content.priorities().priorities().to_vec();
+        for (file, priority) in priorities.iter_mut().enumerate() {
+            if *priority == Priority::Skip && files.contains(file) {
+                *priority = Priority::Normal;
+            }
+        }
+        self.set_priorities(priorities, cx);
+        Ok(())
     }
 
     /// It had everything that was wanted, and now more is.

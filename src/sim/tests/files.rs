@@ -8,8 +8,9 @@ use crate::{
         files::Priority::{self, High, Low, Normal, Skip},
         ids::TorrentId,
     },
-    engine::{FileError, MoveMode, TorrentParams},
+    engine::{AddError, FileError, MoveMode, TorrentParams},
     store::Disk as _,
+    wire::magnet::{FileSelection, Magnet},
 };
 
 /// Five files that share pieces at their borders, one of them within a piece.
@@ -664,5 +665,66 @@ fn adoption_claims_no_pieces_of_the_old_folder() {
             "{:?}",
             world.stats(leech)
         );
+    }
+}
+
+/// A link to the torrent that chooses these files.
+fn choosing(sample: &Sample, files: &str) -> Magnet {
+    let mut select = FileSelection::default();
+    select.add(files).unwrap();
+    Magnet { select: Some(select), ..Magnet::new(sample.metainfo.identity) }
+}
+
+#[test]
+fn link_of_a_known_torrent_adds_its_files_to_the_choice() {
+    let sample = five();
+    let mut world = World::new(31);
+    let (_, leech, id) = pair(&mut world, &sample, &[Skip, High, Skip, Skip, Skip]);
+    assert!(world.run_until(|w| is_finished(w, leech), secs(60)));
+    // Beyond the last file there is nothing to want.
+    let link = choosing(&sample, "0-1,3,99-4000000000");
+    let select = link.select.clone().unwrap();
+    let params = TorrentParams { source: link.into(), ..world.params(leech, &sample, &[]) };
+    let refused = world.tell(leech, |engine| engine.add_torrent(params));
+    assert_eq!(refused, Err(AddError::Duplicate(id)));
+    world.tell(leech, |engine| engine.want_files(id, &select)).unwrap();
+    let wishes = |w: &World| -> Vec<_> {
+        w.engine(leech).files(id).iter().map(|file| file.priority).collect()
+    };
+    assert_eq!(wishes(&world), [Normal, High, Skip, Normal, Skip]);
+    assert!(world.is_in(leech, Phase::Downloading));
+    assert!(world.run_until(|w| is_finished(w, leech), secs(60)));
+    assert_eq!(had(&world, leech)[3], 400_000);
+    // What is wanted anyway makes no difference.
+    world.tell(leech, |engine| engine.want_files(id, &select)).unwrap();
+    assert!(is_finished(&world, leech));
+}
+
+#[test]
+fn second_link_adds_its_files_before_the_metadata_is_known() {
+    let sample = five();
+    for (first, after) in [
+        (Some("1"), [Skip, Normal, Skip, Normal, Skip]),
+        // All are wanted.
+        (None, [Normal; 5]),
+    ] {
+        let mut world = World::new(32);
+        let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
+        let (seed, leech) = (world.node(loud()), world.node(kept));
+        world.seed_with(seed, &sample);
+        let link = first.map_or(Magnet::new(sample.metainfo.identity), |f| choosing(&sample, f));
+        let params = TorrentParams { source: link.into(), ..world.params(leech, &sample, &[]) };
+        let id = world.add_torrent(leech, &sample, params);
+        let more = choosing(&sample, "3,7").select.unwrap();
+        world.tell(leech, |engine| engine.want_files(id, &more)).unwrap();
+        world.run_for(secs(5));
+        // It is remembered.
+        world.kill(leech);
+        world.restart(leech);
+        let (id, addr) = (world.torrent(leech), world.addr(seed));
+        world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
+        assert!(world.run_until(|w| is_finished(w, leech), secs(60)), "{:?}", world.stats(leech));
+        let files = world.engine(leech).files(id);
+        assert_eq!(files.iter().map(|file| file.priority).collect::<Vec<_>>(), after);
     }
 }

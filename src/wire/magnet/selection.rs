@@ -58,6 +58,17 @@ impl FileSelection {
         Ok(())
     }
 
+    /// Adds the files of another choice.
+    ///
+    /// # Errors
+    /// If that makes more than 1000 ranges. Then none is added.
+    pub fn add_all(&mut self, other: &Self) -> Result<(), SelectionError> {
+        let mut all = self.clone();
+        other.ranges().try_for_each(|(first, last)| all.insert(first, last))?;
+        *self = all;
+        Ok(())
+    }
+
     fn insert(&mut self, first: u32, last: u32) -> Result<(), SelectionError> {
         // Those that overlap the new one or lie beside it become one with it.
         let begin = self.ranges.partition_point(|&(_, end)| end.saturating_add(1) < first);

@@ -156,6 +156,26 @@ fn chosen_files_are_ranges_and_a_range_bomb_costs_nothing() {
 }
 
 #[test]
+fn choices_of_two_links_add_up_within_their_bound() {
+    let choice = |list: &str| {
+        let mut files = FileSelection::default();
+        files.add(list).unwrap();
+        files
+    };
+    let mut files = choice("1,5-6");
+    files.add_all(&choice("0,4,100-4294967295")).unwrap();
+    assert_eq!(files.to_string(), "0-1,4-6,100-4294967295");
+    let sparse = |from: u32| {
+        let list: Vec<String> = (0..600).map(|n| (from + 4 * n).to_string()).collect();
+        choice(&list.join(","))
+    };
+    let mut files = sparse(0);
+    let before = files.clone();
+    assert_eq!(files.add_all(&sparse(2)), Err(SelectionError::TooMany));
+    assert_eq!(files, before);
+}
+
+#[test]
 fn info_dictionary_of_peers_and_a_link_make_a_torrent() {
     let mut builder = MetainfoBuilder::new("n", 16_384);
     builder.single_file(5).tracker_tier(["http://t/".to_owned()]).private(true);
