@@ -100,6 +100,7 @@ pub use engine::{
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;
+pub use proto::metadata::MetadataStatus;
 pub use proto::utp;
 #[doc(hidden)]
 pub use proto::{hashes, lsd, metadata, pex};

@@ -2,8 +2,8 @@
 //! nothing. Foreign words are as they came.
 
 use cratetorrent::{
-    FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats, alert::WebSeedStats,
+    FileStats, Limits, MetadataStatus, PeerStats, Phase, Priority, Rate, SessionStats, StopAt,
+    TorrentStats, TrackerStats, alert::WebSeedStats,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +94,11 @@ pub fn peer(peer: &PeerStats) -> Value {
         "peer_interested": peer.peer_interested,
         "peer_unchoked": peer.peer_unchoked,
         "snubbed": peer.snubbed,
+        "metadata": peer.metadata.map(|status| match status {
+            MetadataStatus::NotOffered => "not offered",
+            MetadataStatus::Offered => "offered",
+            MetadataStatus::Resting => "resting",
+        }),
         "on_order": peer.pipeline,
     })
 }

@@ -1,8 +1,8 @@
 //! How things look: in columns for a person, with tabs for a script.
 
 use cratetorrent::{
-    FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats, alert::WebSeedStats,
+    FileStats, Limits, MetadataStatus, PeerStats, Phase, Priority, Rate, SessionStats, StopAt,
+    TorrentStats, TrackerStats, alert::WebSeedStats,
 };
 use indicatif::{HumanBytes, HumanDuration};
 
@@ -144,7 +144,8 @@ pub fn files(files: &[FileStats]) -> impl Iterator<Item = String> {
 pub const PEER_HEAD: [&str; 7] = ["address", "client", "pieces", "down", "up", "flags", "on order"];
 
 /// A peer's line. Flags: `i` it came to us; `d` we want something, `D` and may ask; `u` it wants
-/// something, `U` and may ask; `s` it does not deliver.
+/// something, `U` and may ask; `s` it does not deliver; `m` it offers the metadata of a magnet
+/// link, `r` it does, and rejects requests for it or does not answer.
 pub fn peer(peer: &PeerStats, human: bool) -> [String; 7] {
     let flag = |is: bool, letter: char| is.then_some(letter);
     let want = |wants: bool, may: bool, letter: char| {
@@ -155,6 +156,8 @@ pub fn peer(peer: &PeerStats, human: bool) -> [String; 7] {
         want(peer.interested, peer.unchoked, 'd'),
         want(peer.peer_interested, peer.peer_unchoked, 'u'),
         flag(peer.snubbed, 's'),
+        flag(peer.metadata == Some(MetadataStatus::Offered), 'm'),
+        flag(peer.metadata == Some(MetadataStatus::Resting), 'r'),
     ];
     let flags: String = flags.into_iter().flatten().collect();
     let client = peer

@@ -13,6 +13,7 @@ use crate::{
     },
     conf::{CryptoMethod, SeedChoking},
     engine::{Engine, NoSuchTorrent},
+    proto::metadata::MetadataStatus,
     torrent::{
         Torrent,
         candidates::{PeerSource, Source},
@@ -40,6 +41,8 @@ pub struct PeerStats {
     pub client: Option<String>,
     /// How its connection is encrypted, if it began encrypted (MSE).
     pub encryption: Option<CryptoMethod>,
+    /// What it does about the metainfo, as long as that is not known.
+    pub metadata: Option<MetadataStatus>,
     /// Pieces it has.
     pub have: u32,
     /// We want something it has.
@@ -94,7 +97,7 @@ impl Deref for Verbs<'_> {
 }
 
 /// How a peer stands before there is content.
-fn early_stats(early: &PeerBeforeContent) -> PeerStats {
+fn early_stats(early: &PeerBeforeContent, metadata: Option<MetadataStatus>) -> PeerStats {
     PeerStats {
         addr: early.who().addr,
         incoming: early.who().incoming,
@@ -103,6 +106,7 @@ fn early_stats(early: &PeerBeforeContent) -> PeerStats {
         id: early.terms().peer_id,
         client: None,
         encryption: early.terms().encryption,
+        metadata,
         have: 0,
         interested: false,
         unchoked: !early.is_peer_choking(),
@@ -369,6 +373,7 @@ impl Engine {
             id: s.peer_id(),
             client: s.client().map(str::to_owned),
             encryption: s.encryption(),
+            metadata: None,
             have: s.has().count(),
             interested: s.is_interested(),
             unchoked: !s.is_peer_choking(),
@@ -383,7 +388,9 @@ impl Engine {
             download_rate: s.pipeline().shown_rate(self.cx.now),
             upload_rate: s.sent_rate(self.cx.now),
         };
-        let early = torrent.peers.all_early().map(|(_, early)| early_stats(early));
+        let early = torrent.peers.all_early().map(|(key, early)| {
+            early_stats(early, torrent.metadata_of(key, early.who(), self.cx.now))
+        });
         torrent.peers.iter().map(|(_, s)| peer(s)).chain(early).collect()
     }
 

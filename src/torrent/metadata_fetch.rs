@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use crate::{
     alert::{Alert, AlertMask},
     base::{arena::Key, ids::Identity, time::Instant},
-    proto::metadata::{MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress},
+    proto::metadata::{
+        MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress, MetadataStatus,
+    },
     torrent::{
         METADATA, Torrent,
         computation::Computation,
@@ -93,10 +95,24 @@ impl Torrent {
         }
     }
 
+    /// What a peer does about the metadata; `None` if that is known.
+    pub(crate) fn metadata_of(
+        &self,
+        peer: Key,
+        who: Contributor,
+        now: Instant,
+    ) -> Option<MetadataStatus> {
+        let fetching = self.content.fetching()?;
+        Some(match fetching.fetch.offer(giver(peer, who), now) {
+            None => MetadataStatus::NotOffered,
+            Some(false) => MetadataStatus::Offered,
+            Some(true) => MetadataStatus::Resting,
+        })
+    }
+
     /// Whether a peer has offered the metadata and is asked for it.
     pub(super) fn gives_metadata(&self, peer: Key, who: Contributor, now: Instant) -> bool {
-        let offer = self.content.fetching().and_then(|f| f.fetch.offer(giver(peer, who), now));
-        offer == Some(false)
+        self.metadata_of(peer, who, now) == Some(MetadataStatus::Offered)
     }
 
     /// Draws the consequences of what has come or has not, and asks for what is missing.

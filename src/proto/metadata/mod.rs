@@ -15,6 +15,18 @@ use std::time::Duration;
 pub use fetch::{MetadataEvent, MetadataFault, MetadataFetch, MetadataProgress};
 pub use serve::MetadataServe;
 
+/// What a peer does about the info dictionary as long as it is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataStatus {
+    /// It has not said that it has it, or not yet.
+    NotOffered,
+    /// It has it, and is asked for it.
+    Offered,
+    /// It has it, and has rejected what it was asked for or not answered in time: it is asked again
+    /// later.
+    Resting,
+}
+
 /// What fetching an info dictionary may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataLimits {

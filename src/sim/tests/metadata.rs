@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     base::ids::{InfoHash, PeerId},
+    conf::Bootstrap,
     engine::TorrentParams,
+    proto::metadata::MetadataStatus,
     sim::tap::{Tap, Word},
+    torrent::candidates::PeerSource,
     wire::{
         extension::ExtensionHandshake,
         handshake::{Handshake, Reserved},
@@ -265,4 +268,75 @@ fn leech_that_got_metadata_from_a_peer_gives_it_to_the_next() {
     let params = by_link(&world, second, &sample, &[first]);
     world.add_torrent(second, &sample, params);
     assert!(world.run_until(|w| w.stats(second).phase != Phase::Metadata, secs(30)));
+}
+
+#[test]
+fn peers_tell_what_they_do_about_the_metadata() {
+    let sample = wide();
+    let mut world = World::new(8);
+    let [rejects, silent, honest] = [Manner::Rejects, Manner::Silent, Manner::Honest]
+        .map(|manner| world.scripted(Giver::new(&sample, manner)));
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    let untold = Arc::new(Metainfo { raw: None, ..Metainfo::clone(&sample.metainfo) });
+    world.seed_with(seed, &sample.with_metainfo(untold));
+    let params = by_link(&world, leech, &sample, &[rejects, silent, seed]);
+    let id = world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| w.stats(leech).peers == 3, secs(3)));
+    world.run_for(secs(1));
+    let status = |world: &World, node| {
+        let (addr, peers) = (world.addr(node), world.engine(leech).peers(id));
+        peers.iter().find(|peer| peer.addr == addr).and_then(|peer| peer.metadata)
+    };
+    let told = [rejects, silent, seed].map(|node| status(&world, node));
+    let expected = [MetadataStatus::Resting, MetadataStatus::Offered, MetadataStatus::NotOffered];
+    assert_eq!(told, expected.map(Some));
+    let addr = world.addr(honest);
+    world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
+    assert!(world.run_until(|w| w.stats(leech).phase != Phase::Metadata, secs(30)));
+    assert!(world.engine(leech).peers(id).iter().all(|peer| peer.metadata.is_none()));
+}
+
+#[test]
+fn link_that_turns_out_private_leaves_dht_and_local_network() {
+    let open = file(500_000, 32 * 1024);
+    let untold =
+        open.with_metainfo(Arc::new(Metainfo { raw: None, ..Metainfo::clone(&open.metainfo) }));
+    for source in [PeerSource::Dht, PeerSource::Lsd, PeerSource::Pex, PeerSource::Tracker] {
+        let mut world = World::new(9);
+        let (seed, member) =
+            (world.node(loud()), world.node(loud().with(|c| c.dht.enabled = true)));
+        world.set_reachable(member);
+        let place = world.addr(member);
+        let leech = world.node(loud().with(|conf| {
+            (conf.dht.enabled, conf.lsd.enabled) = (true, true);
+            let (host, port) = (place.ip().to_string(), place.port());
+            conf.dht.bootstrap = vec![Bootstrap { host, port, router: false }];
+        }));
+        world.lay_lan(&[leech]);
+        world.seed_with(seed, &untold);
+        let params = by_link(&world, leech, &open, &[]);
+        let id = world.add_torrent(leech, &open, params);
+        let addr = world.addr(seed);
+        world.tell(leech, |engine| engine.add_peer_from(id, addr, source)).unwrap();
+        world.run_for(secs(20));
+        let stored = |w: &World| w.engine(member).dht_stats().map(|stats| stats.stored_torrents);
+        assert_eq!((world.stats(leech).peers, stored(&world)), (1, Some(1)));
+        assert!(world.engine(leech).wants_multicast());
+        assert!(world.tell(leech, |engine| engine.is_on_dht(id)));
+
+        let private = Metainfo { private: true, ..Metainfo::clone(&open.metainfo) };
+        world.tell(leech, |engine| engine.set_metainfo(id, Arc::new(private))).unwrap();
+        assert!(!world.engine(leech).wants_multicast());
+        assert!(!world.tell(leech, |engine| engine.is_on_dht(id)));
+        let stats = world.stats(leech);
+        // Trackers are asked by private torrents, too.
+        let kept = usize::from(source == PeerSource::Tracker);
+        assert_eq!((stats.peers, stats.candidates), (kept, 0), "{source:?}");
+        assert_eq!(world.engine(leech).dht_stats().map(|stats| stats.tracked), Some(0));
+        // Nothing brings them back.
+        world.run_for(secs(1000));
+        assert_eq!(stored(&world), Some(1), "what is stored is forgotten later");
+        world.run_for(secs(2000));
+        assert_eq!(stored(&world), Some(0));
+    }
 }
