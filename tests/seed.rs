@@ -282,3 +282,56 @@ fn nonsense_is_told_in_a_sentence() {
         fs::remove_file(dir.path().join("seed.log")).unwrap();
     }
 }
+
+#[test]
+fn peers_tell_a_download_once_what_its_link_stands_for() {
+    let (dir, torrent) = served();
+    let mut seed = start(dir.path(), &["größe", "--piece-length", "64K", "--no-date"]);
+    let addr = addrs(&mut seed)[0];
+    let hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut bench = Bench::new(&torrent);
+    bench.torrent = format!("magnet:?xt=urn:btih:{hash}").into();
+    let kept = bench.dir.join(format!(".cratetorrent/{hash}.torrent"));
+    let mut first = bench.start(bench.command(&[addr]).args(["--limit-down", "500K"]));
+    clock::wait_for("it downloads", LIMIT, || {
+        first.output().contains("0 of 81 pieces are there, fetching the others").then_some(())
+    });
+    assert!(first.output().contains("asking peers what the torrent is"));
+    assert!(kept.exists());
+    first.terminate();
+    assert_eq!(first.wait(LIMIT).code(), Some(143));
+    seed.terminate();
+    seed.wait(LIMIT);
+
+    // No peer is there any more, and none is needed for that.
+    let mut second = bench.start(bench.command(&[addr]).args(["--timeout", "1s"]));
+    assert_eq!(second.wait(LIMIT).code(), Some(1));
+    let said = second.output();
+    assert!(said.contains(" of 81 pieces are there, fetching the others"), "{said}");
+    assert!(!said.contains("asking peers"), "{said}");
+    // Whatever else lies there is not believed.
+    let learned = fs::read(&kept).unwrap();
+    for other in [&b"de"[..], &learned[..learned.len() - 9]] {
+        fs::write(&kept, other).unwrap();
+        let mut third = bench.start(bench.command(&[addr]).args(["--timeout", "1s"]));
+        assert_eq!(third.wait(LIMIT).code(), Some(1));
+        assert!(third.output().contains("asking peers what the torrent is"));
+    }
+
+    // A link that chooses nothing that there is says so, and one that does is followed.
+    let mut seed = start_as("again", dir.path(), &["größe"]);
+    let addr = addrs(&mut seed)[0];
+    for known in [false, true] {
+        bench.torrent = format!("magnet:?xt=urn:btih:{hash}&so=7-9").into();
+        assert_eq!(kept.exists() && fs::read(&kept).unwrap() == learned, known);
+        let ended = bench.run(&[addr], LIMIT);
+        ended.assert_failure(&["chooses none of the torrent's files (so=7-9)", "0 to 3"]);
+    }
+    bench.torrent = format!("magnet:?xt=urn:btih:{hash}&so=1-2").into();
+    let ended = bench.run(&[addr], LIMIT);
+    ended.assert_success();
+    ended.assert_says(&["complete", "the selected files"]);
+    bench.torrent = format!("magnet:?xt=urn:btih:{hash}").into();
+    bench.complete(&torrent, &[addr], LIMIT);
+    assert!(!kept.exists());
+}

@@ -28,6 +28,7 @@ use crate::{
         read_magnet, read_metainfo, shut_down,
         signals::Interrupt,
     },
+    link::{self, Link},
     patience::Patience,
 };
 
@@ -39,12 +40,19 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
         Some(magnet) => TorrentParams::from_magnet(magnet?, &options.dir),
         None => TorrentParams::new(Arc::new(read_metainfo(&options.torrent)?), &options.dir),
     };
+    let link = Link::of(&params);
+    if let Some(metainfo) = link.as_ref().and_then(Link::learned) {
+        params.source = metainfo.into();
+    }
     let known = params.source.metainfo().cloned();
     if let Some(metainfo) = &known {
         if metainfo.private {
             options.place.switch_off_discovery();
         }
-        params.priorities = priorities(metainfo, options.select.as_deref())?;
+        params.priorities = match (&options.select, &link) {
+            (None, Some(link)) => link.priorities(metainfo)?,
+            (select, _) => priorities(metainfo, select.as_deref())?,
+        };
         params.trackers = Some(metainfo.trackers.clone());
     }
     let mut trackers = params.trackers.take().unwrap_or_default();
@@ -78,6 +86,7 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     }
 
     let mut fetch = Fetch::new(options, engine, torrent, has_source);
+    fetch.link = link;
     match &known {
         Some(metainfo) => fetch.set_subject(metainfo),
         None => fetch.progress.say("asking peers what the torrent is"),
@@ -90,7 +99,9 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
             // The end has made it safe, if nothing has before.
             fetch.tell_complete();
             if let Some(state) = state.filter(|_| fetch.is_done_with()) {
-                let lacks = known.and_then(|known| Some(!known.trees.as_ref()?.is_complete()));
+                // What a link stands for is not kept beyond the end.
+                let file = known.filter(|_| fetch.link.is_none());
+                let lacks = file.and_then(|known| Some(!known.trees.as_ref()?.is_complete()));
                 forget(&state, lacks == Some(true));
             }
             Ok(ExitCode::SUCCESS)
@@ -157,6 +168,7 @@ fn priorities(
 /// serves it, has them from there.
 fn forget(state: &Path, lacks: bool) {
     let _ = fs::remove_file(state);
+    let _ = fs::remove_file(link::learned_file(state));
     if !lacks {
         let _ = fs::remove_file(state.with_added_extension("layers"));
     }
@@ -221,6 +233,7 @@ struct Fetch {
     progress: Progress,
     /// `None` until peers have told what a magnet link stands for.
     subject: Option<Subject>,
+    link: Option<Link>,
     metadata: MetadataProgress,
     started: Instant,
     /// All that is wanted is there.
@@ -246,6 +259,7 @@ impl Fetch {
             engine,
             torrent,
             subject: None,
+            link: None,
             metadata: MetadataProgress::default(),
             started: Instant::now(),
             complete: false,
@@ -284,6 +298,13 @@ impl Fetch {
         let metainfo =
             self.engine.call(move |engine| engine.metainfo(torrent)).map_err(Problem::of)?;
         if let Some(metainfo) = metainfo {
+            if let Some(link) = &self.link {
+                link.learn(&metainfo);
+                if self.options.select.is_none() {
+                    // The engine wants these by itself; they are to be some.
+                    link.priorities(&metainfo)?;
+                }
+            }
             choose(&self.engine, torrent, &metainfo, self.options.select.as_deref())?;
             self.set_subject(&metainfo);
         }

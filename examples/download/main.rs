@@ -13,6 +13,7 @@ mod args;
 mod common;
 mod demo;
 mod fetch;
+mod link;
 mod patience;
 
 use std::process::ExitCode;
