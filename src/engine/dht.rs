@@ -323,10 +323,21 @@ impl Verbs<'_> {
         self.with_dht(|node, now| node.add_node(now, addr));
     }
 
+    /// Tells the DHT node of another place to begin at, by name or address: it is asked now, and
+    /// again whenever few nodes are known. The last 32 are kept, those of torrents among them.
+    pub fn dht_add_bootstrap(&mut self, name: Bootstrap) {
+        self.with_dht(|node, now| node.add_bootstrap(now, name));
+    }
+
     /// Looks for peers of a torrent in the DHT once, whether the engine has it or not. What is
     /// found comes by [`dht_poll_event`](Self::dht_poll_event). `None` if there is no node.
     pub fn dht_find_peers(&mut self, info_hash: NodeId) -> Option<SearchId> {
         self.with_dht(|node, now| node.find_peers(now, info_hash, None))
+    }
+
+    /// Counts the peers of a torrent in the DHT (BEP 33); see [`Node::scrape`].
+    pub fn dht_scrape(&mut self, info_hash: NodeId) -> Option<SearchId> {
+        self.with_dht(|node, now| node.scrape(now, info_hash))
     }
 
     /// Looks for a value in the DHT (BEP 44); see [`Node::get`].

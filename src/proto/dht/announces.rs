@@ -323,6 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn closest_nodes_are_kept_for_the_next_announce() {
+        let (mut announces, conf) = (announces(), DhtConf::default());
+        let node =
+            |n: u8, addr: &str| NodeInfo { id: NodeId([n; 20]), addr: addr.parse().unwrap() };
+        let v4: Vec<_> = (1..=20).map(|n| node(n, &format!("192.0.{n}.1:1"))).collect();
+        let v6 = [node(1, "[2001:db8::1]:1")];
+        announces.note_closest(&hash(1), Family::V4, &v4);
+        assert!(announces.closest(&hash(1)).is_empty(), "it is not announced");
+        announces.track(at(0), hash(1), ANNOUNCE, &conf);
+        announces.note_closest(&hash(1), Family::V4, &v4);
+        announces.note_closest(&hash(1), Family::V6, &v6);
+        assert_eq!(announces.closest(&hash(1)), [&v4[..K], &v6].concat());
+        // One that found none changes nothing; of each family the last counts.
+        announces.note_closest(&hash(1), Family::V4, &[]);
+        announces.note_closest(&hash(1), Family::V4, &v4[10..12]);
+        assert_eq!(announces.closest(&hash(1)), [&v6, &v4[10..12]].concat());
+        announces.untrack(&hash(1));
+        assert!(announces.closest(&hash(1)).is_empty());
+    }
+
+    #[test]
     fn tracked_torrents_are_bounded() {
         let conf = DhtConf { max_tracked: 10, ..DhtConf::default() };
         let mut announces = announces();

@@ -406,3 +406,31 @@ fn late_timer_means_that_the_machine_has_slept() {
     let asked: Vec<_> = rig.sent.iter().map(|(to, _)| *to).collect();
     assert!(asked.len() >= 8, "{asked:?}");
 }
+
+#[test]
+fn node_asked_longest_ago_is_asked_every_five_seconds() {
+    let mut rig = Rig::new();
+    rig.meet(12);
+    // The look-ups that fill a table are over.
+    rig.run_with(rig.now + Duration::from_secs(7200), &mut |to, _| pong(to));
+    let known: Vec<_> = rig.node.table(Family::V4).map(|contact| contact.info.addr).collect();
+    assert_eq!(known.len(), 12);
+    let began = rig.now;
+    let mut asked: Vec<(Duration, SocketAddr)> = Vec::new();
+    for ms in (100..=300_000).step_by(100) {
+        let at = Duration::from_millis(ms);
+        rig.run_with(began + at, &mut |to, _| {
+            asked.push((at, to));
+            pong(to)
+        });
+    }
+    for addr in known {
+        let times = asked.iter().filter(|(_, to)| *to == addr).map(|(at, _)| *at);
+        let times: Vec<_> = std::iter::once(Duration::ZERO).chain(times).collect();
+        let longest = times.windows(2).map(|two| two[1] - two[0]).max().unwrap();
+        // Twelve nodes, one every 5.5 s.
+        assert!(longest <= Duration::from_millis(66_200), "{longest:?}");
+    }
+    // A look-up may fall into this time, and no more.
+    assert!((54..90).contains(&asked.len()), "{}", asked.len());
+}

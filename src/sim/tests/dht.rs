@@ -5,6 +5,7 @@ use crate::{
     base::time::Instant,
     conf::Bootstrap,
     engine::Engine,
+    proto::dht::DhtEvent,
     wire::{krpc::Family, session::Restored, tracker::url::Host},
 };
 
@@ -209,4 +210,33 @@ fn address_that_has_come_is_a_change_and_one_lost_is_none() {
     assert!(after(&mut world, &["10.0.0.1", "2001:db8::5"]));
     assert!(!after(&mut world, &["2001:db8::5"]));
     assert!(after(&mut world, &["10.0.0.2", "2001:db8::5"]));
+}
+
+#[test]
+fn place_that_the_user_names_leads_into_the_dht_and_peers_count() {
+    let mut world = World::new(41);
+    let nodes = engines(&mut world, 6);
+    let sample = Sample::file("data", 100_000, 32 * 1024, 1).unwrap();
+    world.seed_with(nodes[3], &sample);
+    let engine = lonely(&mut world);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(nodes_v4(&world, engine), 0);
+    let (host, port) = (world.host_name(nodes[1]), world.addr(nodes[1]).port());
+    let name = Bootstrap { host, port, router: false };
+    world.tell(engine, |engine| engine.dht_add_bootstrap(name));
+    let joined = |world: &World| nodes_v4(world, engine) >= 4;
+    assert!(world.run_until(joined, Duration::from_secs(10)));
+    let hash = sample.metainfo.info_hash().into();
+    let search = world.tell(engine, |engine| engine.dht_scrape(hash)).unwrap();
+    world.run_for(Duration::from_secs(10));
+    let mut counted = None;
+    while let Some(event) = world.tell(engine, |engine| engine.dht_poll_event()) {
+        if let DhtEvent::Finished { search: of, outcome, .. } = event
+            && of == search
+        {
+            counted = outcome.seeds.zip(outcome.leechers);
+        }
+    }
+    let (seeds, leechers) = counted.unwrap();
+    assert!((0.9..1.2).contains(&seeds) && leechers < 0.1, "{seeds} {leechers}");
 }

@@ -39,11 +39,15 @@ impl BloomFilter {
         self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a |= b);
     }
 
-    /// About how many addresses it has; nothing beyond some 6,000 can be told apart (BEP 33).
+    /// About how many addresses it has; nothing beyond some 6,000 can be told apart (BEP 33). Of an
+    /// empty filter, for which the formula there gives a half, it is known.
     pub fn estimate(&self) -> f64 {
         let m = (8 * BLOOM_LEN) as f64;
         let zeros = self.0.iter().map(|byte| byte.count_zeros()).sum::<u32>();
-        let zeros = f64::from(zeros).min(m - 1.0).max(1.0);
+        let zeros = f64::from(zeros).max(1.0);
+        if zeros >= m {
+            return 0.0;
+        }
         (zeros / m).ln() / (2.0 * (1.0 - 1.0 / m).ln())
     }
 }
