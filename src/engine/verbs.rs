@@ -160,7 +160,7 @@ impl Verbs<'_> {
 
     /// Hashes everything that is there, whatever was known of it. A torrent whose [data is
     /// gone](Alert::DataGone) goes on with what there is, be it nothing: then it is downloaded
-    /// again.
+    /// again. What a magnet link names is hashed as soon as its metainfo is known.
     ///
     /// # Errors
     /// If there is no such torrent.

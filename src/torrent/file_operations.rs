@@ -148,9 +148,13 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// There is nothing on disk yet of a torrent whose metainfo is not known: it goes elsewhere at
-    /// once.
+    /// Nothing is open of a torrent whose metainfo is not known: it goes elsewhere at once. What is
+    /// adopted is checked when the metainfo has come.
     fn change_empty_place(&mut self, request: Request, cx: &mut Cx) {
+        if matches!(request, Request::Adopt(_)) {
+            self.waive_absence();
+            self.distrust_all(cx);
+        }
         if let Request::Move(dir) | Request::Adopt(dir) = request {
             self.location.change(self.location.place().in_dir(dir.clone()));
             self.place_changed(cx);

@@ -136,11 +136,17 @@ impl Lifecycle {
         }
     }
 
-    /// Nothing that was known of the files counts, now and at the next start. Returns whether the
-    /// files were taken at their word until now.
+    /// Nothing that was known of the files counts, now and at the next start: the storage is opened
+    /// anew, or for the first time when the metainfo is known. Returns whether the next start knows
+    /// that by the session's record alone: if the files were taken at their word until now, or if
+    /// there is no state of a check that could be saved.
     pub(super) fn distrust(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.trust, Trust::Nothing);
+        if self.awaits_metadata() {
+            return before != Trust::Nothing;
+        }
         self.ask_reopen(Trust::Nothing);
-        std::mem::replace(&mut self.trust, Trust::Nothing) == Trust::Files
+        before == Trust::Files
     }
 
     /// What was found on disk was saved: it need not be looked for again. Returns whether that is

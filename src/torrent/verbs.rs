@@ -73,7 +73,7 @@ impl Torrent {
     }
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
-        if self.lifecycle.end().is_none() && self.content.is_known() {
+        if self.lifecycle.end().is_none() {
             self.waive_absence();
             self.distrust_all(cx);
             self.settle(cx);
@@ -88,9 +88,11 @@ impl Torrent {
     }
 
     /// It is opened anew, and nothing that was known of its files counts, now and at the next
-    /// start.
+    /// start. One whose metainfo is not known goes on fetching that, and is opened so afterwards.
     pub(super) fn distrust_all(&mut self, cx: &mut Cx) {
-        self.peers.part_all("the torrent is being checked");
+        if self.content.is_known() {
+            self.peers.part_all("the torrent is being checked");
+        }
         if self.lifecycle.distrust() {
             self.settings_changed(cx);
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    engine::{MetainfoRefused, TorrentParams},
+    base::{ids::TorrentId, storage::Trust},
+    engine::{MetainfoRefused, MoveMode, TorrentParams, Verbs},
     wire::{magnet::Magnet, metainfo::Metainfo},
 };
 
@@ -88,6 +89,62 @@ fn magnet_torrent_is_restored_before_and_after_its_metainfo() {
     world.kill(leech);
     world.restart(leech);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+}
+
+/// What the user says before the metainfo is known counts when it has come.
+fn magnet_torrent_is_checked_when_told_to(verb: impl Fn(&mut Verbs<'_>, TorrentId)) {
+    let (sample, silent) = (file(500_000, 32 * 1024), untold(500_000, 32 * 1024));
+    let mut world = World::new(6);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &silent);
+    let params = by_link(&world, leech, &sample, &[seed]);
+    let id = world.add_torrent(leech, &sample, params);
+    let complete = |w: &World| w.is_complete(leech);
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    assert!(world.run_until(complete, secs(60)));
+    world.run_for(secs(60));
+    let path = world.engine(leech).files(id).into_iter().find_map(|file| file.path).unwrap();
+    world.kill(leech);
+    // No date tells of it, so the saved state would be believed.
+    world.disk(leech).rot(&path, 1);
+    world.restart(leech);
+    let id = world.torrent(leech);
+    assert_eq!(world.stats(leech).phase, Phase::Metadata);
+    world.tell(leech, |e| verb(e, id));
+    world.run_for(secs(1));
+    assert_eq!((world.stats(leech).phase, world.stats(leech).peers), (Phase::Metadata, 1));
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    let checked = |alert: &Alert| matches!(alert, Alert::Checked { have: 15, .. });
+    assert!(world.run_until(|w| w.told(leech, checked).is_some(), secs(60)));
+    assert!(world.run_until(complete, secs(60)));
+}
+
+cases! { magnet_torrent_is_checked_when_told_to:
+    recheck_of_a_magnet_torrent_is_done_when_its_metainfo_comes =>
+        |engine, id| engine.recheck(id).unwrap();
+    magnet_torrent_that_adopts_a_folder_checks_all_of_it =>
+        |engine, id| engine.move_storage(id, "/node1", MoveMode::Adopt).unwrap();
+}
+
+#[test]
+fn recheck_of_a_magnet_torrent_outlives_the_process() {
+    let sample = untold(500_000, 32 * 1024);
+    let mut world = World::new(7);
+    let node = world.node(loud().with(|conf| conf.session.dir = Some("/session".into())));
+    let params = by_link(&world, node, &sample, &[]);
+    let id = world.add_torrent(node, &sample, params);
+    let trust = |w: &World| {
+        let engine = w.engine(node);
+        let id = engine.find(sample.metainfo.info_hash()).unwrap();
+        engine.params(id).unwrap().trust
+    };
+    world.run_for(secs(1));
+    assert_eq!(trust(&world), Trust::State);
+    world.tell(node, |e| e.recheck(id)).unwrap();
+    world.run_for(secs(1));
+    world.kill(node);
+    world.restart(node);
+    assert_eq!((world.stats(node).phase, trust(&world)), (Phase::Metadata, Trust::Nothing));
 }
 
 #[test]

@@ -322,6 +322,11 @@ cases! { ends_well:
     contradiction_on_a_drive_that_was_away_is_told_by_a_recheck =>
         "seed 1; torrent 0 format=3; file 0; node 0 spikes spike=1500; node 1; \
          at 2685 failreads=0; at 9390 node away=18000";
+    recheck_of_a_magnet_link_is_done_when_its_metadata_comes =>
+        "seed 2; torrent 0 piece=20000 format=3; file 0 len=116180; file 0 len=267600; \
+         node 2 sequential=0 magnet=0; node 3 jitter=18 initial=0; at 2338 node=3 recheck=0; \
+         at 4595 node=2 vanish=0; at 5236 node=2 edit; at 10007 node=2 kill=0; \
+         at 13790 restart=0; peer 16 latency=140";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \

@@ -196,6 +196,12 @@ fn torrent_without_metainfo_keeps_its_peers_while_it_opens() {
     assert!(l.open() && l.is_active());
     assert!(l.check(checker(), true) && l.is_active() && !l.is_exchanging());
     assert!(l.finish_check() && l.is_exchanging());
+    // One that is to be checked goes on waiting, and is opened so.
+    let mut l = Lifecycle::new(false, Trust::State, false, false, None);
+    assert!(l.distrust() && !l.distrust() && !l.is_pending() && l.is_active());
+    l.handle_metadata();
+    assert_eq!((l.trust(), l.next()), (Trust::Nothing, None));
+    assert!(l.open() && l.is_active());
     // One that cannot be opened has no use of peers.
     let mut l = Lifecycle::new(false, Trust::State, false, false, None);
     l.handle_metadata();
