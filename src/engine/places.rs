@@ -230,13 +230,43 @@ impl Engine {
         }
     }
 
-    /// Whether a torrent reads files that the one they belong to still writes: what it has found
-    /// there may be overwritten by what that fetches, and is looked at again when it is read.
+    /// Whether a torrent reads bytes of a piece from a file of another torrent that still fetches
+    /// them: what it has found there may be overwritten by that, and is looked at again when it is
+    /// read.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn reads_what_is_written(&self, id: TorrentId) -> bool {
-        let borrowed = self.torrents.get(id.0).map(|torrent| torrent.location.shared().borrowed());
-        borrowed.into_iter().flatten().any(|file| {
-            self.have(TorrentId(file.owner)).is_none_or(|have| have.count() < have.len())
+    pub(crate) fn reads_what_is_written(
+        &self,
+        id: TorrentId,
+        piece: crate::base::geometry::PieceIndex,
+    ) -> bool {
+        let Some((torrent, site)) = self.torrents.get(id.0).zip(self.site(id.0)) else {
+            return false;
+        };
+        let geometry = &site.metainfo.geometry;
+        let (from, paths) = (geometry.offset(piece), site.paths());
+        let to = from + u64::from(geometry.piece_len(piece));
+        torrent.location.shared().borrowed().iter().any(|borrowed| {
+            let Some(file) = site.metainfo.files.get(borrowed.file) else { return false };
+            let (from, to) = (from.max(file.offset), to.min(file.offset + file.len));
+            let path = paths.get(borrowed.file).and_then(Option::as_ref);
+            let has = |path: &PathBuf| {
+                self.has_at(borrowed.owner, path, from - file.offset..to - file.offset)
+            };
+            from < to && !path.is_some_and(has)
+        })
+    }
+
+    /// Whether a torrent has these bytes of its file at `path`.
+    #[cfg(any(test, feature = "sim"))]
+    fn has_at(&self, key: Key, path: &Path, range: std::ops::Range<u64>) -> bool {
+        let Some((site, have)) = self.site(key).zip(self.have(TorrentId(key))) else {
+            return false;
+        };
+        let mut paths = site.paths().into_iter().zip(site.metainfo.files.iter());
+        let file = paths.find(|(other, _)| other.as_deref() == Some(path)).map(|(_, file)| file);
+        file.is_some_and(|file| {
+            let range = file.offset + range.start..file.offset + range.end;
+            site.metainfo.geometry.pieces_of(range).all(|piece| have.has(piece))
         })
     }
 

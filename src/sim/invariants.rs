@@ -513,7 +513,9 @@ impl Host {
             for piece in
                 held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p))
             {
-                let same = self.disk.is_spoilt() || held.is_true(&self.disk, &places, piece);
+                let same = self.disk.is_spoilt()
+                    || held.is_true(&self.disk, &places, piece)
+                    || self.engine.reads_what_is_written(held.id, piece);
                 must(same, "had-is-true", || {
                     format!("it claims piece {} and its disk disagrees", piece.get())
                 })?;
@@ -588,7 +590,7 @@ impl Host {
         kept.check(disk, |hash, piece| {
             let Some(id) = engine.find(hash) else { return false };
             let have = engine.have(id).is_some_and(|have| have.has(piece));
-            have && !engine.reads_what_is_written(id)
+            have && !engine.reads_what_is_written(id, piece)
         })
     }
 

@@ -327,6 +327,10 @@ cases! { ends_well:
          node 2 sequential=0 magnet=0; node 3 jitter=18 initial=0; at 2338 node=3 recheck=0; \
          at 4595 node=2 vanish=0; at 5236 node=2 edit; at 10007 node=2 kill=0; \
          at 13790 restart=0; peer 16 latency=140";
+    what_a_twin_found_may_be_overwritten_by_its_owner =>
+        "seed 4226319; torrent 0 piece=32000; file 0 len=29000; torrent 1 twin=0; \
+         node 0 latency=20; node 1 run=0; at 31528 node kill=0; at 32894 node edit; \
+         web 0 manner=6";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \

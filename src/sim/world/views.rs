@@ -118,14 +118,19 @@ impl World {
     }
 
     /// Whether each piece that a node says it has is on its disk now, byte for byte. (Whenever it
-    /// says so of one more the world looks at that one; here it looks at all.)
+    /// says so of one more the world looks at that one; here it looks at all.) What a torrent reads
+    /// of another's files does not count as long as that one fetches it anew.
     pub fn is_honest(&self, node: NodeId) -> bool {
         let host = self.host(node.0);
         host.held.iter().all(|held| {
             let (places, have) = (Places::of(&host.engine, held), host.engine.have(held.id));
             let mut pieces = held.sample.geometry().pieces();
             have.is_none_or(|have| {
-                pieces.all(|piece| !have.has(piece) || held.is_true(&host.disk, &places, piece))
+                pieces.all(|piece| {
+                    !have.has(piece)
+                        || held.is_true(&host.disk, &places, piece)
+                        || host.engine.reads_what_is_written(held.id, piece)
+                })
             })
         })
     }
