@@ -2,14 +2,15 @@
 //!
 //!     cargo run --release --example dht_sim -- [--nodes N] [--lost PER_MILLE] [--nat PERCENT]
 //!         [--half-life SECONDS] [--torrents N] [--lookups N] [--seed N] [--width N]
-//!         [--warm-up SECONDS] [--pause SECONDS] [--every MS] [--known N] [--beside] [--trace]
+//!         [--warm-up SECONDS] [--pause SECONDS] [--every MS] [--known N] [--read-only] [--beside]
+//!         [--trace]
 //!
-//! `--beside` looks for the same torrents from the same nodes with libtorrent's algorithm, too.
-//! `--known` lets each node begin with so many others, as from a saved state: all at the three
-//! nodes that stay take long in a large network. `--trace` prints the look-ups that found nothing
-//! and the steps of the slowest. The defaults are those of RESEARCH.md: 1,000
-//! nodes of which half are replaced within an hour, 60 % behind routers, every fifth datagram lost,
-//! round trips of 20 to 300 ms.
+//! With `--read-only`, nodes behind routers answer nothing (BEP 43). `--beside` looks for the same
+//! torrents from the same nodes with libtorrent's algorithm, too. `--known` lets each node begin
+//! with so many others, as from a saved state: all at the three nodes that stay take long in a
+//! large network. `--trace` prints the look-ups that found nothing and the steps of the slowest.
+//! The defaults are those of RESEARCH.md: 1,000 nodes of which half are replaced within an hour,
+//! 60 % behind routers, every fifth datagram lost, round trips of 20 to 300 ms.
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = pico_args::Arguments::from_env();
     let trace = args.contains("--trace");
     let beside = args.contains("--beside");
+    let read_only = args.contains("--read-only");
     let mut number = |name, default| -> Result<u64, pico_args::Error> {
         Ok(args.opt_value_from_str(name)?.unwrap_or(default))
     };
@@ -29,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         nodes: number("--nodes", 1000)? as usize,
         seed: number("--seed", 1)?,
         behind_nat: number("--nat", 60)?,
+        read_only,
         lost: number("--lost", 200)?,
         half_life: Some(Duration::from_secs(number("--half-life", 3600)?)),
         known: number("--known", 0)? as usize,

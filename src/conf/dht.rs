@@ -26,7 +26,8 @@ pub struct DhtConf {
     /// Where to begin when no node is known. Default: nowhere.
     pub bootstrap: Vec<Bootstrap>,
     /// Whether queries of others stay unanswered, and they are told so (BEP 43): behind a router
-    /// that lets nothing in, or where traffic costs. Default off.
+    /// that lets nothing in, or where traffic costs. No node chooses that by itself, which the
+    /// guide gives reasons for. Default off.
     pub read_only: bool,
     /// What packets call us: two letters and a version (BEP 5). Default `CT` and 0.2.
     pub version: [u8; 4],

@@ -13,6 +13,8 @@ pub struct NetConf {
     pub seed: u64,
     /// Of so many nodes in a hundred, routers let in only what they have asked.
     pub behind_nat: u64,
+    /// Whether nodes behind such routers answer nothing, and say so (BEP 43).
+    pub read_only: bool,
     /// Of a thousand datagrams so many are lost.
     pub lost: u64,
     /// The shortest and the longest round trip, ms. Each pair of nodes has its own.
@@ -33,6 +35,7 @@ impl Default for NetConf {
             nodes: 50,
             seed: 1,
             behind_nat: 0,
+            read_only: false,
             lost: 0,
             rtt: (20, 300),
             half_life: None,

@@ -190,8 +190,9 @@ impl Net {
         let slot = self.slots.len();
         let public = slot < STAYING || self.rng.below(100) >= self.conf.behind_nat;
         let addr = self.new_addr();
-        let body = Body::Node(Box::new(self.new_node(slot, state)));
-        self.place(slot, body, addr, !public);
+        let seed = self.new_seed();
+        let node = self.new_node(slot, &seed, state, !public);
+        self.place(slot, Body::Node(Box::new(node)), addr, !public);
         self.settle(slot);
         self.plan_end(slot);
         slot
@@ -398,9 +399,10 @@ impl Net {
     /// The node goes away without a word, and another comes elsewhere.
     fn replace(&mut self, slot: usize) {
         let state = self.some_nodes(self.slots.len());
-        let node = self.new_node(slot, state);
+        let seed = self.new_seed();
         let addr = self.new_addr();
         let nat = self.rng.below(100) < self.conf.behind_nat;
+        let node = self.new_node(slot, &seed, state, nat);
         let Some(s) = self.slots.get_mut(slot) else { return };
         self.places.remove(&s.addr);
         let life = s.life + 1;
@@ -429,14 +431,19 @@ impl Net {
         self.settle(slot);
     }
 
-    fn new_node(&mut self, slot: usize, state: Option<DhtState>) -> Node {
+    fn new_seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
+        seed
+    }
+
+    fn new_node(&self, slot: usize, seed: &[u8; 32], state: Option<DhtState>, nat: bool) -> Node {
         let mut conf = self.conf.dht.clone();
+        conf.read_only |= nat && self.conf.read_only;
         if slot > 0 {
             conf.bootstrap = vec![Bootstrap { host: NAME.into(), port: 6881, router: false }];
         }
-        Node::new(conf, &[Family::V4], &seed, state, self.now)
+        Node::new(conf, &[Family::V4], seed, state, self.now)
     }
 
     /// Each in a /24 of its own.
