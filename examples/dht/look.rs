@@ -34,11 +34,12 @@ impl Look {
         );
     }
 
-    /// The table has so many nodes when the look-up begins.
-    pub fn table(&self, stats: &DhtStats) {
+    /// The table has so many nodes when the look-up begins, if there is to be one (`looks`).
+    pub fn table(&self, stats: &DhtStats, looks: bool) {
         let &DhtStats { nodes_v4: v4, nodes_v6: v6, .. } = stats;
-        let none = match v4 + v6 {
-            0 => "; no node has answered",
+        let none = match (v4 + v6, looks) {
+            (0, false) => "; no node has answered",
+            (0, true) => "; no node has answered, and the look-up waits for one, 30 s at most",
             _ => "",
         };
         self.tell(

@@ -37,7 +37,7 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
     let interrupt = Interrupt::catch(move || _ = stop.send(News::Stop))?;
 
     driver.run_until(driver.now() + options.warm, &mut look, |_| false);
-    look.table(&driver.node.stats(driver.now()));
+    look.table(&driver.node.stats(driver.now()), !options.hashes.is_empty());
     let looked = options.hashes.is_empty() || look_up(&options, &mut driver, &mut look);
     driver.run_until(driver.now() + options.stay, &mut look, |_| false);
 

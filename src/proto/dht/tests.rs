@@ -434,3 +434,48 @@ fn node_asked_longest_ago_is_asked_every_five_seconds() {
     // A look-up may fall into this time, and no more.
     assert!((54..90).contains(&asked.len()), "{}", asked.len());
 }
+
+#[test]
+fn state_of_a_family_without_part_is_kept_for_later() {
+    let mut rig = Rig::new();
+    rig.meet(20);
+    let mut state = rig.node.state();
+    let v6 = NodeInfo { id: id(6), addr: "[2001:db8::6]:6".parse().unwrap() };
+    (state.id_v6, state.nodes) = (Some(id(66)), [&state.nodes[..], &[v6]].concat());
+    let node = Node::new(DhtConf::default(), &[Family::V4], &[8; 32], Some(state.clone()), at(0));
+    assert_eq!(node.state().encode(), state.encode());
+    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    rig.run_with(at(100_000), &mut |to, _| pong(to));
+    assert!(rig.node.stats(rig.now).nodes_v4 >= 10);
+    let later = rig.node.state();
+    assert_eq!((later.id_v4, later.id_v6), (state.id_v4, Some(id(66))));
+    assert_eq!(later.nodes.iter().filter(|node| **node == v6).count(), 1);
+    // A look-up waits for a node of its own family.
+    let only_v6 = DhtState { nodes: vec![v6], ..DhtState::default() };
+    let node = Node::new(DhtConf::default(), &[Family::V4], &[8; 32], Some(only_v6), at(0));
+    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    rig.node.find_peers(rig.now, id(5), None);
+    assert_eq!(rig.node.stats(rig.now).waiting, 1);
+}
+
+#[test]
+fn each_node_that_stores_an_announce_is_a_step() {
+    let mut rig = Rig::new();
+    rig.meet(30);
+    rig.events();
+    rig.node.set_trace(true);
+    let announce = Announce { port: 1, implied_port: false, seed: false };
+    rig.node.find_peers(rig.now, id(5), Some(announce));
+    rig.drain();
+    let end = rig.now + Duration::from_secs(30);
+    rig.run_with(end, &mut |to, _| Response { token: Some(vec![1]), ..pong(to) });
+    let events = rig.events();
+    let stored =
+        |event: &&DhtEvent| matches!(event, DhtEvent::Step { step: Step::Stored { .. }, .. });
+    let ended = events.iter().find_map(|event| match event {
+        DhtEvent::Finished { outcome, .. } => Some(outcome.stored as usize),
+        _ => None,
+    });
+    let steps = events.iter().filter(stored).count();
+    assert!(steps >= 8 && ended == Some(steps), "{steps} {ended:?}");
+}

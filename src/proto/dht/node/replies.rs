@@ -54,8 +54,9 @@ impl Node {
                 self.pump(now, lookup);
             }
             Purpose::Store { search, node } => {
-                self.note_stored(now, search, true);
+                // The last of them ends the search.
                 self.tell_step(search, Step::Stored { node });
+                self.note_stored(now, search, true);
             }
         }
     }
