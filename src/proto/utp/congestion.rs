@@ -1,14 +1,15 @@
 //! How much may be on its way: LEDBAT (RFC 6817, BEP 29), so that a connection fills what others
 //! leave and lets them go first.
 //!
-//! Five things are ours. The start doubles as TCP's does, but leaves when the whole of a round has
-//! waited 10 ms in a queue, and goes on with what the path was measured to carry. Above the target
-//! the window shrinks in proportion, not by a fixed step (as in LEDBAT++), so a queue drains in a
-//! few round trips and connections that share a path come to equal windows. A queue that overflows
-//! below the target lowers the target. What a loss took is regained fast as long as no queue says
-//! that others need it. And where a round trip is short (the same machine, the same network), what
-//! overflows is a socket, of which no delay warns: the window is halved each time that much is
-//! lost, and comes near to where that was in small steps.
+//! Five things are ours. The start doubles as TCP's does, or grows fourfold as long as bursts pass
+//! at once, but leaves when the whole of a round has waited 10 ms in a queue, and goes on with what
+//! the path was measured to carry. Above the target the window shrinks in proportion, not by a
+//! fixed step (as in LEDBAT++), so a queue drains in a few round trips and connections that share a
+//! path come to equal windows. A queue that overflows below the target lowers the target. What a
+//! loss took is regained fast as long as no queue says that others need it. And where a round trip
+//! is short (the same machine, the same network), what overflows is a socket, of which no delay
+//! warns: the window is halved each time that much is lost, and comes near to where that was in
+//! small steps.
 
 use std::time::Duration;
 
@@ -27,8 +28,12 @@ const PRESSURE: f64 = 0.1;
 const START_RISE: u32 = 10_000;
 /// A queue shorter than this leaves the path to be filled, in microseconds.
 const NO_QUEUE: u32 = 3_000;
-/// The window at the beginning, in packets (RFC 6928).
-const FIRST_PACKETS: f64 = 10.0;
+/// The window at the beginning, in packets: more than a block of 16 KiB, where RFC 6928 has 10.
+const FIRST_PACKETS: f64 = 20.0;
+/// The path is far from full as long as nothing waits longer than this part of the round trip.
+const FAR_WAIT: u32 = 8;
+/// How much the window grows by in a round trip of the start then, in windows.
+const FAR_GROWTH: f64 = 3.0;
 /// Samples of a round after which its shortest wait counts.
 const ROUND_SAMPLES: u32 = 8;
 /// The longest that a packet is believed to wait, in microseconds, besides the round trip.
@@ -197,8 +202,11 @@ impl Congestion {
         self.round.bytes += progress.bytes;
         self.round.limited |= limited;
         if self.window < self.threshold {
-            if limited {
-                self.window += bytes.min(self.window);
+            // Half of the window in use is enough (as in Linux): blocks come in batches, one behind
+            // the other, and between two of them there is room.
+            if progress.flight as f64 * 2.0 >= self.window {
+                let grows = if self.is_far_from_full(rtt) { FAR_GROWTH } else { 1.0 };
+                self.window += grows * bytes.min(self.window);
             }
             if self.round.samples >= ROUND_SAMPLES && self.round.shortest > START_RISE {
                 self.leave_start(now, rtt);
@@ -212,6 +220,15 @@ impl Congestion {
             self.round.begin(now, progress.next);
         }
         self.window = self.window.clamp(packet, self.most);
+    }
+
+    /// Whether the path carries several windows in a round trip: the last packet of a window that
+    /// leaves in bursts waits for nearly all of it to pass. So four times the window is still less
+    /// than the path takes. Only at the beginning: what follows a time-out is to be careful.
+    fn is_far_from_full(&self, rtt: &RoundTrip) -> bool {
+        let longest = u64::from(self.round.longest.max(self.round.peak));
+        self.threshold == f64::MAX
+            && Duration::from_micros(longest.saturating_mul(u64::from(FAR_WAIT))) < rtt.min()
     }
 
     /// LEDBAT proper.

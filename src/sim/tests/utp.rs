@@ -171,3 +171,33 @@ fn two_behind_routers_meet_by_utp_through_a_relay() {
     let meets = |w: &World| w.alerts(nodes[0]).iter().any(|(_, alert)| met(alert));
     assert!(world.run_until(meets, secs(12)));
 }
+
+/// How long 8 MiB take over a line of 200 Mbit/s and 80 ms.
+fn time_of_far_file(transports: Transports) -> Duration {
+    let mut world = World::new(1);
+    let sample = file(8 << 20, 1 << 20);
+    let nodes = [transports; 2].map(|transports| node(&mut world, transports));
+    let line = Line {
+        latency: Duration::from_millis(20),
+        jitter: Duration::ZERO,
+        bandwidth: 25_000_000,
+        send_buffer: 1 << 20,
+        window: 4 << 20,
+        ..Line::default()
+    };
+    nodes.iter().for_each(|&node| world.set_line(node, line.clone()));
+    world.seed_with(nodes[0], &sample);
+    world.run_for(secs(1));
+    world.download(nodes[1], &sample, &nodes[..1]);
+    let began = world.now();
+    assert!(world.run_until(|w| w.is_complete(nodes[1]), secs(10)));
+    world.now().since(began)
+}
+
+/// The window opens while blocks come from the disk in batches, and fourfold each round trip as
+/// long as the line is far from full.
+#[test]
+fn far_file_by_utp_takes_little_longer_than_by_tcp() {
+    let [utp, tcp] = [Transports::Utp, Transports::Tcp].map(time_of_far_file);
+    assert!(utp < tcp + Duration::from_millis(150), "{utp:?} by uTP, {tcp:?} by TCP");
+}
