@@ -340,3 +340,21 @@ fn link_that_turns_out_private_leaves_dht_and_local_network() {
         assert_eq!(stored(&world), Some(0));
     }
 }
+
+#[test]
+fn fifty_candidates_are_dialled_at_once_for_the_metadata() {
+    let sample = file(500_000, 32 * 1024);
+    for place in [0, 25, 49] {
+        let mut world = World::new(10 + place as u64);
+        let (seed, leech) = (world.node(loud()), world.node(loud()));
+        world.seed_with(seed, &sample);
+        let mut params = by_link(&world, leech, &sample, &[]);
+        // Where nothing answers, not even that there is nothing.
+        let dead = (1..50).map(|n| SocketAddr::from(([198, 51, n, 1], 6881)));
+        params.peers = dead.collect();
+        params.peers.insert(place, world.addr(seed));
+        world.add_torrent(leech, &sample, params);
+        let known = |w: &World| w.stats(leech).phase != Phase::Metadata;
+        assert!(world.run_until(known, secs(1)), "{place}: {:?}", world.stats(leech));
+    }
+}
