@@ -351,7 +351,7 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
         (None, 0) => format!("{nth}"),
         (None, _) => format!("dir/{nth}"),
     };
-    let files: Vec<_> = files
+    let mut files: Vec<_> = files
         .map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26)))
         .collect();
     let is_twin = plan.of(Kind::Torrent).iter().any(|item| twin_of(plan, item).is_some());
@@ -361,9 +361,15 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
         3 => (Format::Hybrid, !is_twin),
         _ => (Format::V1, false),
     };
-    let mut files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
     if format.has_v2() {
         files.retain(|(name, _)| !name.is_empty());
+    }
+    // One file alone of version 2 is in no folder, so that another torrent could have that name.
+    if let ([(name, _)], Format::V2) = (&mut *files, format) {
+        *name = format!("{name}-of-{}", first.id);
+    }
+    let mut files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
+    if format.has_v2() {
         files.sort_by_key(|(name, _)| name.split('/').collect::<Vec<_>>());
     }
     // Nothing but pads cannot be told from nothing at all.

@@ -331,6 +331,9 @@ cases! { ends_well:
         "seed 4226319; torrent 0 piece=32000; file 0 len=29000; torrent 1 twin=0; \
          node 0 latency=20; node 1 run=0; at 31528 node kill=0; at 32894 node edit; \
          web 0 manner=6";
+    single_files_of_two_torrents_have_names_of_their_own =>
+        "seed 4604915; torrent 0 format; file 0 pad=0; file 0 pad=0; file 0; torrent 1 format; \
+         file 1 pad=0; file 1 pad=0; file 1";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \
