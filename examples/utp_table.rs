@@ -1,8 +1,10 @@
 //! uTP over many virtual paths: how much of a path a connection uses, how long a queue it makes,
-//! what it leaves to a stream that grows as TCP does, and how four of them share.
+//! what it leaves to a stream that grows as TCP does, how four of them share, and what one gets
+//! that comes late.
 //!
 //! What it teaches: how to measure the state machine without a network. `scripts/utp_table` runs
-//! it over all paths, which takes some minutes of a release build; `--small` takes a few of them.
+//! it over all paths, which takes long even in a release build; `--small` takes a few of them, and
+//! `--mbit 100,1000` and `--loss 0` those of these rates (Mbit/s) and losses (of a million).
 
 use std::time::Duration;
 
@@ -88,12 +90,28 @@ impl Row {
         got.iter().map(|got| 100.0 * (got / mean - 1.0).abs()).fold(0.0, f64::max)
     }
 
+    /// What one that begins when another fills the path has of both in percent.
+    fn latecomer(&self) -> f64 {
+        let mut world = self.world(4);
+        world.dial(ENDLESS);
+        world.run(self.time() / 4);
+        world.dial(ENDLESS);
+        world.run(self.time());
+        let before = world.read_each();
+        world.run(self.time());
+        let after = world.read_each();
+        let got: Vec<u64> =
+            after.iter().zip(&before).map(|(after, before)| after - before).collect();
+        let late = got.last().copied().unwrap_or(0);
+        100.0 * late as f64 / got.iter().sum::<u64>().max(1) as f64
+    }
+
     fn print(&self) {
         let (used, [half, most]) = self.alone();
         let (share, both) = self.beside_a_rival();
-        let four = self.four();
+        let (four, late) = (self.four(), self.latecomer());
         println!(
-            "{:>6} {:>6} {:>6} {:>6.1} | {used:>6.1} {:>6.1} {:>6.1} | {share:>6.1} {both:>6.1} | {four:>6.1}",
+            "{:>6} {:>6} {:>6} {:>6.1} | {used:>6.1} {:>6.1} {:>6.1} | {share:>6.1} {both:>6.1} | {four:>6.1} {late:>6.1}",
             self.mbit,
             self.rtt,
             self.queue,
@@ -104,21 +122,58 @@ impl Row {
     }
 }
 
-fn main() {
-    let small = std::env::args().any(|arg| arg == "--small");
+/// Which paths are taken.
+struct Choice {
+    small: bool,
+    mbit: Vec<u64>,
+    loss: Vec<u64>,
+}
+
+impl Choice {
+    fn read() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut args = pico_args::Arguments::from_env();
+        let numbers = |text: &str| text.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
+        let choice = Self {
+            small: args.contains("--small"),
+            mbit: args.opt_value_from_fn("--mbit", numbers)?.unwrap_or(vec![1, 10, 100, 1000]),
+            loss: args.opt_value_from_fn("--loss", numbers)?.unwrap_or(vec![0, 5_000, 20_000]),
+        };
+        match args.finish().first() {
+            Some(word) => Err(format!("unexpected: {}", word.to_string_lossy()).into()),
+            None => Ok(choice),
+        }
+    }
+
+    /// All of these, or the second.
+    fn of(&self, values: &[u64]) -> Vec<u64> {
+        if self.small { values.get(1..2).unwrap_or(values).to_vec() } else { values.to_vec() }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let choice = Choice::read()?;
     println!(
-        "{:>6} {:>6} {:>6} {:>6} | {:>6} {:>6} {:>6} | {:>6} {:>6} | {:>6}",
-        "Mbit/s", "rtt", "queue", "loss %", "use %", "50 %", "95 %", "share", "both", "four"
+        "{:>6} {:>6} {:>6} {:>6} | {:>6} {:>6} {:>6} | {:>6} {:>6} | {:>6} {:>6}",
+        "Mbit/s",
+        "rtt",
+        "queue",
+        "loss %",
+        "use %",
+        "50 %",
+        "95 %",
+        "share",
+        "both",
+        "four",
+        "late"
     );
-    let all =
-        |values: &'static [u64]| if small { values.get(1..2).unwrap_or(values) } else { values };
-    for &mbit in all(&[1, 10, 100, 1000]) {
-        for &rtt in all(&[5, 50, 100, 300]) {
-            for &queue in all(&[20, 100, 500, 2000]) {
-                for &loss in all(&[0, 5_000, 20_000]) {
+    for mbit in choice.of(&choice.mbit) {
+        for rtt in choice.of(&[5, 50, 100, 300]) {
+            for queue in choice.of(&[20, 100, 500, 2000]) {
+                for loss in choice.of(&choice.loss) {
                     Row { mbit, rtt, queue, loss }.print();
                 }
             }
         }
     }
+    Ok(())
 }
