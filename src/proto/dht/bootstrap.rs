@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use super::state::DhtState;
 use crate::{
     base::time::Instant,
     conf::{Bootstrap as Name, DhtConf},
@@ -34,8 +33,6 @@ pub(super) struct Bootstrap {
     routers: BTreeSet<SocketAddr>,
     /// Nodes saved earlier, the best first; those asked go to the end.
     cold: Vec<NodeInfo>,
-    /// What was saved of families that we take no part in this time.
-    later: DhtState,
     pause: Duration,
     /// When the table became low.
     since: Option<Instant>,
@@ -48,7 +45,6 @@ impl Bootstrap {
             added: VecDeque::new(),
             routers: BTreeSet::new(),
             cold: Vec::new(),
-            later: DhtState::default(),
             pause: conf.bootstrap_retry_min,
             since: None,
         }
@@ -68,16 +64,6 @@ impl Bootstrap {
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.names.iter().chain(&self.added)
-    }
-
-    /// What was saved of families that we take no part in.
-    pub(super) fn keep_for_later(&mut self, state: DhtState) {
-        self.later = state;
-    }
-
-    /// The same.
-    pub(super) fn kept_for_later(&self) -> &DhtState {
-        &self.later
     }
 
     /// More saved nodes.

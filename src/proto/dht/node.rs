@@ -79,20 +79,8 @@ impl Node {
     /// nodes in it as places to begin at. What it has of a family that this node takes no part in
     /// is kept for the next.
     pub fn restore(&mut self, now: Instant, state: DhtState) {
-        for (family, id) in [(Family::V4, state.id_v4), (Family::V6, state.id_v6)] {
-            let side = self.sides.get_mut(family);
-            side.zip(id).into_iter().for_each(|(side, id)| side.take_id(id));
-        }
-        let takes_part = |family| self.sides.get(family).is_some();
-        let (mut nodes, mut others): (Vec<_>, Vec<_>) =
-            state.nodes.into_iter().partition(|node| takes_part(Family::of(node.addr.ip())));
+        let mut nodes = self.sides.restore(state, self.conf.max_saved_nodes);
         nodes.truncate(4 * self.conf.max_saved_nodes);
-        others.truncate(self.conf.max_saved_nodes);
-        self.upkeep.keep_for_later(DhtState {
-            id_v4: state.id_v4.filter(|_| !takes_part(Family::V4)),
-            id_v6: state.id_v6.filter(|_| !takes_part(Family::V6)),
-            nodes: others,
-        });
         self.upkeep.add_cold(now, nodes);
     }
 
@@ -161,9 +149,7 @@ impl Node {
 
     /// What to save, to begin with next time.
     pub fn state(&self) -> DhtState {
-        let mut state = self.upkeep.kept_for_later().clone();
-        state.id_v4 = self.id(Family::V4).or(state.id_v4);
-        state.id_v6 = self.id(Family::V6).or(state.id_v6);
+        let mut state = self.sides.state();
         for side in self.sides.iter() {
             let mut nodes: Vec<_> = side.table().iter().filter(|c| c.failures < 2).collect();
             // The nearest first: there are few that know our neighbourhood.

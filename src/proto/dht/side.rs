@@ -8,6 +8,7 @@ use std::{
 use super::{
     external::{External, Voted},
     round_trip::RoundTrips,
+    state::DhtState,
     table::Table,
 };
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 pub(super) struct Sides {
     v4: Option<Side>,
     v6: Option<Side>,
+    /// What was saved of the others, to be saved again.
+    others: DhtState,
 }
 
 /// The least time between two rounds of asking around about our address.
@@ -183,7 +186,37 @@ impl Sides {
     /// Those of `families`, all with this id.
     pub(super) fn new(families: &[Family], id: NodeId) -> Self {
         let side = |family| families.contains(&family).then(|| Side::new(family, id));
-        Self { v4: side(Family::V4), v6: side(Family::V6) }
+        Self { v4: side(Family::V4), v6: side(Family::V6), others: DhtState::default() }
+    }
+
+    /// Takes the ids that were saved, and returns the nodes. What is of families that the node
+    /// takes no part in is kept, `most` nodes of it.
+    pub(super) fn restore(&mut self, state: DhtState, most: usize) -> Vec<NodeInfo> {
+        let [id_v4, id_v6] =
+            [(Family::V4, state.id_v4), (Family::V6, state.id_v6)].map(|(family, id)| {
+                match self.get_mut(family) {
+                    Some(side) => {
+                        id.into_iter().for_each(|id| side.take_id(id));
+                        None
+                    }
+                    None => id,
+                }
+            });
+        let (nodes, mut others): (Vec<_>, Vec<_>) = state
+            .nodes
+            .into_iter()
+            .partition(|node| self.get(Family::of(node.addr.ip())).is_some());
+        others.truncate(most);
+        self.others = DhtState { id_v4, id_v6, nodes: others };
+        nodes
+    }
+
+    /// The ids that we have, and what was saved of families that the node takes no part in.
+    pub(super) fn state(&self) -> DhtState {
+        let mut state = self.others.clone();
+        state.id_v4 = self.id(Family::V4).or(state.id_v4);
+        state.id_v6 = self.id(Family::V6).or(state.id_v6);
+        state
     }
 
     pub(super) fn get(&self, family: Family) -> Option<&Side> {

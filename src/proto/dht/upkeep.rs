@@ -9,7 +9,6 @@ use super::{
     bootstrap::Bootstrap,
     probes::{Hint, Probes},
     side::Sides,
-    state::DhtState,
 };
 use crate::{
     base::{rng::Rng, time::Instant, timers::TimerTable},
@@ -136,16 +135,6 @@ impl Upkeep {
     /// Whether an address is that of a router: it belongs in no table.
     pub(super) fn is_router(&self, addr: SocketAddr) -> bool {
         self.bootstrap.is_router(addr)
-    }
-
-    /// What was saved of families that we take no part in.
-    pub(super) fn keep_for_later(&mut self, state: DhtState) {
-        self.bootstrap.keep_for_later(state);
-    }
-
-    /// The same, to be saved again.
-    pub(super) fn kept_for_later(&self) -> &DhtState {
-        self.bootstrap.kept_for_later()
     }
 
     /// Nodes that were saved: they are asked if the table is low.
