@@ -7,7 +7,6 @@ use cratetorrent::{
     wire::{
         krpc::{Family, NodeId},
         magnet::Magnet,
-        tracker::url::Host,
     },
 };
 
@@ -123,11 +122,7 @@ fn hashes(word: &str, bootstrap: &mut Vec<Bootstrap>) -> Result<Vec<NodeId>, Pro
     }
     let magnet: Magnet = link.parse().map_err(|e| Problem::usage(format!("{word:?}: {e}")))?;
     for (host, port) in magnet.nodes {
-        let host = match host {
-            Host::Ip(ip) => ip.to_string(),
-            Host::Name(name) => name,
-        };
-        bootstrap.push(Bootstrap { host, port, router: false });
+        bootstrap.push(Bootstrap { host: host.bare(), port, router: false });
     }
     Ok(magnet.identity.wire_hashes().map(|hash| NodeId::from(hash.hash)).collect())
 }

@@ -73,10 +73,7 @@ impl Places {
 
     /// What TLS calls the tracker, if there is to be any.
     pub(super) fn tls_name(&self) -> Option<String> {
-        (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
-            Host::Ip(ip) => ip.to_string(),
-            Host::Name(name) => name.clone(),
-        })
+        (self.url.scheme() == Scheme::Https).then(|| self.url.host().bare())
     }
 
     /// Turns to where scrapes are answered.

@@ -109,10 +109,7 @@ impl WebConnection {
         self.deadline = Some(now + self.bounds.timeout / shares);
         self.state = State::Connecting { to: to.clone(), told: false };
         let url = self.request.as_ref()?.what.place.url.url();
-        let tls = (url.scheme() == Scheme::Https).then(|| match url.host() {
-            Host::Ip(ip) => ip.to_string(),
-            Host::Name(name) => name.clone(),
-        });
+        let tls = (url.scheme() == Scheme::Https).then(|| url.host().bare());
         let forwarded = self.forwards();
         self.asks.push_back(Ask::Connect { to, tls, forwarded });
         None

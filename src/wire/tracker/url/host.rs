@@ -40,7 +40,7 @@ impl Host {
     }
 
     /// As it is without a port behind it.
-    pub(crate) fn bare(&self) -> String {
+    pub fn bare(&self) -> String {
         match self {
             Self::Ip(ip) => ip.to_string(),
             Self::Name(name) => name.clone(),
