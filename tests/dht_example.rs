@@ -152,6 +152,15 @@ fn file_that_holds_no_nodes_is_left_as_it_is() {
     }
     assert_eq!(fs::read_to_string(&garbage).unwrap(), "my diary");
     assert!(!missing.exists());
+    // What cannot be replaced stays.
+    let kept = dir.path().join("kept");
+    run(dht(&["--warm", "1s", "--bootstrap", &first]).arg("--dht-state").arg(&kept))
+        .assert_success();
+    let before = fs::read(&kept).unwrap();
+    fs::create_dir(dir.path().join("kept.new")).unwrap();
+    let ended = run(dht(&["--warm", "1s"]).arg("--dht-state").arg(&kept));
+    ended.assert_failure(&["--dht-state: cannot write", "kept"]);
+    assert_eq!(fs::read(&kept).unwrap(), before);
     // A file of nothing is as good as none.
     let state = ["--dht-state", empty.to_str().unwrap(), "--bootstrap", &first];
     run(dht(&["--warm", "1s"]).args(state)).assert_success();

@@ -309,6 +309,13 @@ fn peers_tell_a_download_once_what_its_link_stands_for() {
     let said = second.output();
     assert!(said.contains(" of 81 pieces are there, fetching the others"), "{said}");
     assert!(!said.contains("asking peers"), "{said}");
+    // What the link names besides counts at each start.
+    let place = "127.0.0.1:9";
+    bench.torrent = format!("magnet:?xt=urn:btih:{hash}&tr=http://{place}/announce").into();
+    let mut tracked = bench.start(bench.command(&[addr]).args(["--timeout", "1s"]));
+    assert_eq!(tracked.wait(LIMIT).code(), Some(1));
+    assert!(tracked.output().contains(place), "{}", tracked.output());
+    bench.torrent = format!("magnet:?xt=urn:btih:{hash}").into();
     // Whatever else lies there is not believed.
     let learned = fs::read(&kept).unwrap();
     for other in [&b"de"[..], &learned[..learned.len() - 9]] {

@@ -1,8 +1,7 @@
 //! Making a torrent as the user says: options, progress, the file.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
@@ -22,6 +21,7 @@ use super::{
     progress::{Progress, Show, pace},
     read_metainfo,
     signals::Interrupt,
+    whole,
 };
 
 /// The options that [`Make::parse`] knows.
@@ -168,7 +168,8 @@ impl Make {
             output::bytes(&created.bytes);
             return Ok((created, None));
         }
-        write(&out, &created.bytes, self.force).map_err(|e| cannot_write(&out, &e))?;
+        let write = if self.force { whole::replace } else { whole::create };
+        write(&out, &created.bytes).map_err(|e| cannot_write(&out, &e))?;
         if show == Show::Words {
             progress.say(&format!(
                 "hashed    {}",
@@ -223,25 +224,6 @@ fn beside(path: &Path) -> Result<PathBuf, Problem> {
 /// The folder that something is in.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    let fill = |path: &Path, file: io::Result<File>| {
-        let done = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-        done.inspect_err(|e| {
-            if e.kind() != io::ErrorKind::AlreadyExists {
-                let _ = fs::remove_file(path);
-            }
-        })
-    };
-    if !force {
-        return fill(out, File::create_new(out));
-    }
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = out.with_file_name(name);
-    fill(&temporary, File::create(&temporary))?;
-    fs::rename(&temporary, out)
 }
 
 fn exists(out: &Path) -> Problem {

@@ -13,6 +13,7 @@ pub mod progress;
 #[cfg_attr(windows, path = "signals_windows.rs")]
 pub mod signals;
 pub mod trackers;
+pub mod whole;
 
 use std::{
     fs::File,

@@ -1,8 +1,8 @@
 //! Nodes of the DHT: those that the user names, and the file that keeps those that are known.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -18,7 +18,7 @@ use cratetorrent::{
 use super::{
     Problem,
     args::{Args, path, values},
-    complain, shown,
+    complain, shown, whole,
 };
 
 /// How often the nodes that are known are saved.
@@ -89,16 +89,25 @@ impl StateFile {
     }
 
     /// Writes it, whole or not at all; in place where no other can be put into its place: if it is
-    /// mounted alone, or only its folder is read-only.
+    /// mounted alone, or only its folder is read-only. On a full disk what is there stays.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let Self(path) = self;
-        let fresh = path.with_added_extension("new");
-        let whole = write_synced(&fresh, bytes).and_then(|()| fs::rename(&fresh, path));
-        whole.or_else(|e| {
-            let _ = fs::remove_file(&fresh);
-            if path.exists() { write_synced(path, bytes) } else { Err(e) }
-        })
+        match whole::replace(path, bytes) {
+            Err(e) if holds_its_place(&e) && path.exists() => whole::overwrite(path, bytes),
+            done => done,
+        }
     }
+}
+
+/// Whether it is the place that lets no other file in.
+fn holds_its_place(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::ResourceBusy
+            | io::ErrorKind::CrossesDevices
+    )
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -106,12 +115,6 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let most = MAX_STATE as u64 + 1;
     io::Read::read_to_end(&mut io::Read::take(File::open(path)?, most), &mut bytes)?;
     Ok(bytes)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Keeps the nodes that an engine knows in a file, if there is one: now and then, and at the end.

@@ -53,7 +53,10 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
             (None, Some(link)) => link.priorities(metainfo)?,
             (select, _) => priorities(metainfo, select.as_deref())?,
         };
-        params.trackers = Some(metainfo.trackers.clone());
+        // A link names its own, whatever an earlier one named.
+        if link.is_none() {
+            params.trackers = Some(metainfo.trackers.clone());
+        }
     }
     let mut trackers = params.trackers.take().unwrap_or_default();
     trackers.extend_from_slice(&options.trackers);

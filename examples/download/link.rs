@@ -2,7 +2,7 @@
 //! beside the state of the download: the next start asks no peer for it.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,7 +12,10 @@ use cratetorrent::{
     wire::{magnet::FileSelection, metainfo::Metainfo},
 };
 
-use crate::{Problem, common::read_metainfo};
+use crate::{
+    Problem,
+    common::{read_metainfo, whole},
+};
 
 /// See the module.
 pub struct Link {
@@ -47,7 +50,8 @@ impl Link {
     /// Keeps what peers have told. If it cannot be kept, they are asked again.
     pub fn learn(&self, metainfo: &Metainfo) {
         let (Some(path), Some(bytes)) = (&self.learned, &metainfo.raw) else { return };
-        if let Err(e) = write(path, bytes) {
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(e) = folder.and_then(|()| whole::replace(path, bytes)) {
             log::info!("{}: {e}", path.display());
         }
     }
@@ -67,14 +71,4 @@ impl Link {
         }
         Ok(priorities)
     }
-}
-
-/// Whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let fresh = path.with_added_extension("new");
-    fs::write(&fresh, bytes)?;
-    fs::rename(&fresh, path)
 }
