@@ -126,8 +126,9 @@ impl Session {
             }
             Command::Stats => {
                 let stats = self.call(|engine| engine.session_stats())?;
-                let object = || objects::session(&stats, &show::phases(&stats));
-                self.style.tell(show::session(&stats), object);
+                let reactor = self.engine.reactor_stats().map_err(Problem::of)?;
+                let object = || objects::session(&stats, &reactor, &show::phases(&stats));
+                self.style.tell(show::session(&stats, &reactor), object);
                 Ok(())
             }
             Command::Help => {

@@ -3,7 +3,7 @@
 
 use cratetorrent::{
     FileStats, Limits, MetadataStatus, PeerStats, Phase, Priority, Rate, SessionStats, StopAt,
-    TorrentStats, TrackerStats, alert::WebSeedStats,
+    TorrentStats, TrackerStats, alert::WebSeedStats, reactor::ReactorStats,
 };
 use serde_json::{Value, json};
 
@@ -132,7 +132,7 @@ pub fn web_seed(seed: &WebSeedStats) -> Value {
 }
 
 /// The session as a whole.
-pub fn session(stats: &SessionStats, phases: &[Phase]) -> Value {
+pub fn session(stats: &SessionStats, reactor: &ReactorStats, phases: &[Phase]) -> Value {
     let phase = |&phase: &Phase| (phase.to_string(), stats.in_phase(phase).into());
     json!({
         "event": "session",
@@ -146,6 +146,8 @@ pub fn session(stats: &SessionStats, phases: &[Phase]) -> Value {
         "connections": stats.connections,
         "peers": stats.peers,
         "dials": stats.dials,
+        "dropped_datagrams": reactor.datagrams_dropped,
+        "datagram_buffer_bytes": reactor.receive_buffer,
     })
 }
 

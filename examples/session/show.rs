@@ -2,7 +2,7 @@
 
 use cratetorrent::{
     FileStats, Limits, MetadataStatus, PeerStats, Phase, Priority, Rate, SessionStats, StopAt,
-    TorrentStats, TrackerStats, alert::WebSeedStats,
+    TorrentStats, TrackerStats, alert::WebSeedStats, reactor::ReactorStats,
 };
 use indicatif::{HumanBytes, HumanDuration};
 
@@ -194,7 +194,8 @@ pub fn phases(stats: &SessionStats) -> Vec<Phase> {
 }
 
 /// The session as a whole.
-pub fn session(stats: &SessionStats) -> Vec<String> {
+pub fn session(stats: &SessionStats, reactor: &ReactorStats) -> Vec<String> {
+    let dropped = reactor.datagrams_dropped.map_or("-".into(), |dropped| dropped.to_string());
     let phase = |&phase: &Phase| format!("{} {phase}", stats.in_phase(phase));
     let phases: Vec<String> = phases(stats).iter().map(phase).collect();
     vec![
@@ -216,6 +217,10 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         format!(
             "connections: {} with {} peers, {} being dialled",
             stats.connections, stats.peers, stats.dials
+        ),
+        format!(
+            "datagrams: {dropped} dropped by the system at a buffer of {} bytes",
+            reactor.receive_buffer
         ),
     ]
 }

@@ -65,8 +65,22 @@ impl Datagrams {
 
     /// Where the open sockets are.
     pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        let sockets = self.families.iter().filter_map(|family| family.socket.as_ref());
-        sockets.filter_map(|socket| socket.local_addr().ok())
+        self.sockets().filter_map(|socket| socket.local_addr().ok())
+    }
+
+    /// How many datagrams the system dropped since the receive buffer of one of these sockets was
+    /// full; `None`: it does not tell that of all of them. It reads a table of the system.
+    pub(super) fn dropped(&self) -> Option<u64> {
+        self.sockets().map(Udp::dropped).sum()
+    }
+
+    /// Bytes of the smallest receive buffer, as the system counts them. 0: no socket is open.
+    pub(super) fn receive_buffer(&self) -> usize {
+        self.sockets().filter_map(Udp::receive_buffer).min().unwrap_or(0)
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &Udp> {
+        self.families.iter().filter_map(|family| family.socket.as_ref())
     }
 
     pub(super) fn handle_event(

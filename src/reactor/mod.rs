@@ -29,6 +29,7 @@
 
 mod clock;
 mod datagrams;
+mod dropped;
 mod gateway;
 mod interfaces;
 mod listen;
@@ -89,6 +90,8 @@ const ROUNDS_A_TURN: usize = 3;
 /// Bytes of blocks read from the page cache and sent a turn, over all links: well below a
 /// millisecond.
 const UPLOADS_A_TURN: usize = 1 << 20;
+/// How old may be what is told of dropped datagrams: the table of many sockets takes milliseconds.
+const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a reactor cannot be made or cannot go on.
 #[derive(Debug, Error)]
@@ -129,7 +132,7 @@ pub enum ReactorError {
     Wait(#[source] io::Error),
 }
 
-/// What a reactor has done so far. Reading it costs nothing.
+/// What a reactor has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReactorStats {
@@ -153,6 +156,15 @@ pub struct ReactorStats {
     pub longest_turn_us: u64,
     /// The last turn without its wait, in microseconds.
     pub last_turn_us: u64,
+    /// Datagrams of uTP, the DHT and trackers that the system dropped since the receive buffer of
+    /// their socket was full: the loop came too late. `None`: the system does not tell (Linux
+    /// does), or has more sockets than are looked through. It is looked up when it is asked for,
+    /// at most once a second.
+    pub datagrams_dropped: Option<u64>,
+    /// Bytes of that buffer, of the family that has the smaller one; 0: no such socket is open.
+    /// 4 MiB are asked for, and this is what the system says then: Linux gives no more than
+    /// `net.core.rmem_max`, and says twice of what it gives, with its own part.
+    pub receive_buffer: usize,
 }
 
 /// An [`Engine`] with sockets, disk and clock, driven by calls of [`poll`](Self::poll).
@@ -194,6 +206,8 @@ struct Looks {
     gateway: Option<Instant>,
     /// What we send from.
     addresses: Option<Instant>,
+    /// How many datagrams were dropped, when that is asked for.
+    dropped: Option<Instant>,
 }
 
 impl Reactor {
@@ -303,8 +317,15 @@ impl Reactor {
         self.datagrams.addrs().collect()
     }
 
-    /// What it has done so far.
-    pub fn stats(&self) -> ReactorStats {
+    /// What it has done so far. It costs nothing, but for a look at the table of the system's
+    /// sockets for [`ReactorStats::datagrams_dropped`], at most once a second.
+    pub fn stats(&mut self) -> ReactorStats {
+        let now = self.clock.now();
+        if self.looks.dropped.is_none_or(|at| now >= at) {
+            self.looks.dropped = Some(now + DROPPED_INTERVAL);
+            self.stats.datagrams_dropped = self.datagrams.dropped();
+            self.stats.receive_buffer = self.datagrams.receive_buffer();
+        }
         self.stats
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -215,4 +215,39 @@ fn turn_reads_two_mebibytes_at_most_however_many_streams() {
     assert!(reactor.stats().bytes_read > 3 << 20, "{:?}", reactor.stats());
     assert!(most <= (2 << 20) + 256 * 1024, "{most}");
     drop(peers);
+}
+
+/// The count is that of the system: what was sent and did not come.
+#[test]
+#[cfg(target_os = "linux")]
+fn datagrams_that_found_no_room_are_counted_once_a_second() {
+    let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+    let mut reactor =
+        Reactor::new(Conf::default().with(|conf| conf.network.listen = listen)).unwrap();
+    let buffer = reactor.stats().receive_buffer;
+    assert_eq!(reactor.stats().datagrams_dropped, Some(0));
+    assert!(buffer > 0);
+    let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = reactor.datagram_addrs()[0].port();
+    // More than any buffer of that size holds, none of them read.
+    let sent = buffer / 1000 + 100;
+    for _ in 0..sent {
+        other.send_to(&[0; 1000], (Ipv4Addr::LOCALHOST, to)).unwrap();
+    }
+    assert_eq!(reactor.stats().datagrams_dropped, Some(0), "not looked up within a second");
+    let (mut come, mut dropped) = (0, 0);
+    // Loopback delivers at once, or soon after.
+    for _ in 0..1000 {
+        let _ = reactor.poll.poll(&mut reactor.events, Some(Duration::from_millis(5)));
+        reactor.datagrams.handle_event(reactor.poll.registry(), 0, true, false);
+        while let Some(arrived) = reactor.datagrams.receive(&mut reactor.scratch) {
+            come += arrived.len.div_ceil(arrived.segment);
+        }
+        reactor.looks.dropped = None;
+        dropped = usize::try_from(reactor.stats().datagrams_dropped.unwrap()).unwrap();
+        if come + dropped >= sent {
+            break;
+        }
+    }
+    assert!(dropped > 0 && come + dropped == sent, "{dropped} dropped, {come} of {sent} came");
 }

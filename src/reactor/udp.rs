@@ -61,6 +61,19 @@ impl Udp {
         self.socket.local_addr()
     }
 
+    /// How many datagrams the system dropped since the receive buffer was full, if it tells that.
+    pub(super) fn dropped(&self) -> Option<u64> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return super::dropped::look(&self.socket, self.local_addr().ok()?.is_ipv6());
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        None
+    }
+
+    /// Bytes of the receive buffer, as the system counts them.
+    pub(super) fn receive_buffer(&self) -> Option<usize> {
+        socket2::SockRef::from(&self.socket).recv_buffer_size().ok()
+    }
+
     /// Sends one datagram.
     pub(super) fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
         self.socket.send_to(data, to).map(drop)
