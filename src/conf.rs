@@ -26,7 +26,7 @@ use self::validate::check;
 pub use self::{
     alerts::AlertConf,
     dht::{Bootstrap, DhtConf},
-    encryption::{CryptoMethod, Encryption, EncryptionConf},
+    encryption::{CryptoMethod, CryptoMethods, Encryption, EncryptionConf},
     lsd::LsdConf,
     network::{NetworkConf, Transports},
     peers::PeerConf,

@@ -112,6 +112,11 @@ impl Session {
                     engine.set_encryption(id, policy.map(|Policy(policy)| policy))
                 })
             }
+            Command::Cipher(torrent, methods) => {
+                self.one(&torrent, Fact::new("cipher").said("methods set"), move |engine, id| {
+                    engine.set_crypto_methods(id, methods)
+                })
+            }
             Command::Move(torrent, dir) => self.move_to(&torrent, &dir),
             // An alert tells what came of it.
             Command::Rename { torrent, file, path } => {

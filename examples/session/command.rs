@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use cratetorrent::{Limits, Rate};
+use cratetorrent::{
+    Limits, Rate,
+    conf::{CryptoMethod, CryptoMethods},
+};
 
 use crate::common::{
     Problem,
@@ -38,6 +41,10 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "encryption N off|allow|prefer|require|usual",
         "which connections with its peers are encrypted; usual: as for all torrents",
+    ),
+    (
+        "cipher N plain|rc4|only-plain|only-rc4|usual",
+        "what encrypted connections with its peers go on with; usual: as for all torrents",
     ),
     ("move N DIR", "move its data"),
     ("rename N FILE PATH", "store a file under another path below its folder; files count from 0"),
@@ -130,6 +137,7 @@ pub enum Command {
     Sequential(String, bool),
     Priority { torrent: String, file: usize, level: Level },
     Encryption(String, Option<Policy>),
+    Cipher(String, Option<CryptoMethods>),
     Move(String, PathBuf),
     Rename { torrent: String, file: usize, path: PathBuf },
     Recheck(Which),
@@ -246,6 +254,17 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
         ("encryption", [torrent, "usual"]) => Command::Encryption((*torrent).into(), None),
         ("encryption", [torrent, policy]) => {
             Command::Encryption((*torrent).into(), Some(policy.parse().map_err(|_| None)?))
+        }
+        ("cipher", [torrent, "usual"]) => Command::Cipher((*torrent).into(), None),
+        ("cipher", [torrent, methods]) => {
+            let name = methods.strip_prefix("only-").unwrap_or(methods);
+            let preferred = match name {
+                "plain" => CryptoMethod::Plaintext,
+                "rc4" => CryptoMethod::Rc4,
+                _ => return Err(None),
+            };
+            let methods = CryptoMethods { preferred, only: name != *methods };
+            Command::Cipher((*torrent).into(), Some(methods))
         }
         ("move", [torrent, dir]) => Command::Move((*torrent).into(), dir.into()),
         ("label", [torrent, labels @ ..]) => {

@@ -60,6 +60,39 @@ pub enum CryptoMethod {
     Rc4,
 }
 
+/// Which methods encrypted connections may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CryptoMethods {
+    /// What is chosen if there is a choice.
+    pub preferred: CryptoMethod,
+    /// Whether no other is offered and accepted.
+    pub only: bool,
+}
+
+impl CryptoMethods {
+    /// Whether a connection may be enciphered with `method`.
+    pub fn allows(self, method: CryptoMethod) -> bool {
+        !self.only || method == self.preferred
+    }
+
+    /// What holds for a torrent of the engine that this holds for, whose own methods are `own`. An
+    /// only method holds for all torrents, so that none breaks what was demanded of the whole.
+    ///
+    /// ```
+    /// use cratetorrent::conf::{CryptoMethod::{Plaintext, Rc4}, CryptoMethods};
+    ///
+    /// let both = CryptoMethods { preferred: Plaintext, only: false };
+    /// let rc4 = CryptoMethods { preferred: Rc4, only: true };
+    /// assert_eq!(both.of_part(Some(rc4)), rc4);
+    /// assert_eq!(both.of_part(None), both);
+    /// assert_eq!(rc4.of_part(Some(both)), rc4);
+    /// ```
+    #[must_use]
+    pub fn of_part(self, own: Option<Self>) -> Self {
+        if self.only { self } else { own.unwrap_or(self) }
+    }
+}
+
 /// How encrypted connections come about.
 ///
 /// ```
@@ -84,7 +117,9 @@ pub struct EncryptionConf {
     /// their own.
     pub policy: Encryption,
     /// What is chosen of the methods that a peer offers. Default [`CryptoMethod::Plaintext`]: it
-    /// passes what looks at the beginning of connections, and costs nothing afterwards.
+    /// passes what looks at the beginning of connections, and costs nothing afterwards. Unless it
+    /// is the only one, a torrent may have methods of its own
+    /// ([`ConnectionParams::methods`](crate::ConnectionParams::methods)).
     pub method: CryptoMethod,
     /// Whether [`method`](Self::method) is the only one that is offered and accepted. Default
     /// false. With RC4, every byte of an encrypted connection is unreadable.
@@ -125,9 +160,14 @@ impl EncryptionConf {
         at_least_one(self.max_exchanges_per_host, "encryption.max_exchanges_per_host")
     }
 
+    /// [`method`](Self::method) and [`only_method`](Self::only_method).
+    pub fn methods(&self) -> CryptoMethods {
+        CryptoMethods { preferred: self.method, only: self.only_method }
+    }
+
     /// Whether a connection may be enciphered with `method`.
     pub fn allows(&self, method: CryptoMethod) -> bool {
-        !self.only_method || method == self.method
+        self.methods().allows(method)
     }
 }
 

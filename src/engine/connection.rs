@@ -463,7 +463,7 @@ impl Engine {
             }
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
             Some(t) if t.peers.candidates().is_banned(self.cx.now, who) => Some("it is banned"),
-            Some(t) if !connection.crypto.fits(t.encryption(&self.cx.conf)) => Some(UNFIT),
+            Some(t) if !connection.crypto.fits(t, &self.cx.conf) => Some(UNFIT),
             Some(t) if t.is_waking() => {
                 wakes = true;
                 None

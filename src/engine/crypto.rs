@@ -1,9 +1,9 @@
 //! How one connection is encrypted, from its dial on. It knows nothing of what it is told.
 
 use crate::{
-    conf::{CryptoMethod, Encryption},
+    conf::{Conf, CryptoMethod},
     proto::cipher::Cipher,
-    torrent::candidates::Opening,
+    torrent::{Torrent, candidates::Opening},
 };
 
 /// Why a connection ends that does not fit what the user wants of its torrent.
@@ -28,10 +28,11 @@ impl Crypto {
         Self { opening, is_second, method: None, incoming: None }
     }
 
-    /// Whether a connection that has been greeted may be one of a torrent with this policy.
-    pub(super) fn fits(&self, policy: Encryption) -> bool {
+    /// Whether a connection that has been greeted may be one of this torrent.
+    pub(super) fn fits(&self, torrent: &Torrent, conf: &Conf) -> bool {
+        let policy = torrent.encryption(conf);
         match self.method {
-            Some(_) => policy.may_encrypt(),
+            Some(method) => policy.may_encrypt() && torrent.crypto_methods(conf).allows(method),
             None => policy.may_be_plain(),
         }
     }

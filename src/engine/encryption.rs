@@ -24,11 +24,11 @@ use crate::{
         job::{Job, key_exchange::KeyExchange},
         rng::Rng,
     },
-    conf::{Conf, Encryption, EncryptionConf},
+    conf::{Conf, CryptoMethods, Encryption, EncryptionConf},
     engine::{Engine, NoSuchTorrent, Verbs},
     proto::{
         handshake,
-        mse::{Draw, Initiator, Methods, Responder},
+        mse::{Draw, Initiator, Responder},
         preamble::{Preamble, PreambleCx, TorrentMarks},
         preambles::Preambles,
     },
@@ -71,10 +71,6 @@ impl KeyExchanges {
     }
 }
 
-fn methods(conf: &EncryptionConf) -> Methods {
-    Methods { preferred: conf.method, only: conf.only_method }
-}
-
 impl Engine {
     /// What comes before the handshake on a connection that has come.
     pub(super) fn incoming_preambles(&mut self) -> Preambles {
@@ -83,7 +79,7 @@ impl Engine {
         if conf.policy.may_encrypt() {
             let draw = Draw::new(&mut self.exchanges.rng);
             let takes_plain = conf.policy.may_be_plain();
-            before.push(Box::new(Responder::begin(methods(conf), takes_plain, draw)));
+            before.push(Box::new(Responder::begin(conf.methods(), takes_plain, draw)));
         }
         Preambles::incoming(before)
     }
@@ -108,7 +104,9 @@ impl Engine {
             }
             Opening::Encrypted => {
                 let draw = Draw::new(&mut self.exchanges.rng);
-                let methods = methods(&self.cx.conf.encryption);
+                let torrent = connection.torrent.and_then(|torrent| self.torrents.get(torrent));
+                let methods = torrent.map(|torrent| torrent.crypto_methods(&self.cx.conf));
+                let methods = methods.unwrap_or(self.cx.conf.encryption.methods());
                 let first = Box::new(Initiator::begin(info_hash, methods, ours.to_vec(), draw));
                 let preambles = Preambles::outgoing(info_hash, upgrade, vec![first]);
                 connection.state = State::Preambles(Box::new(preambles));
@@ -225,6 +223,11 @@ impl TorrentMarks for Encrypting<'_> {
         let torrent = self.torrents.get(self.by_hash.named(hash)?)?;
         torrent.encryption(self.conf).may_encrypt().then_some(hash)
     }
+
+    fn methods(&self, hash: InfoHash) -> Option<CryptoMethods> {
+        let torrent = self.torrents.get(self.by_hash.named(hash)?)?;
+        Some(torrent.crypto_methods(self.conf))
+    }
 }
 
 impl Verbs<'_> {
@@ -242,6 +245,24 @@ impl Verbs<'_> {
         own: Option<Encryption>,
     ) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.set_encryption(own, cx))?;
+        self.engine.close_unfit(id.0);
+        Ok(())
+    }
+
+    /// Which methods the encrypted connections with a torrent's peers may have; `None`: as
+    /// [`EncryptionConf::methods`](crate::conf::EncryptionConf::methods) has it. Where that is one
+    /// method only it holds for every torrent ([`CryptoMethods::of_part`]). Encrypted connections
+    /// that do not fit end at once, and a peer that offers only what does not is turned down. It is
+    /// kept in the session's folder.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_crypto_methods(
+        &mut self,
+        id: TorrentId,
+        own: Option<CryptoMethods>,
+    ) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| torrent.set_crypto_methods(own, cx))?;
         self.engine.close_unfit(id.0);
         Ok(())
     }
@@ -276,14 +297,24 @@ impl Engine {
         self.torrents.get(id.0).map(|t| t.encryption(&self.cx.conf)).ok_or(NoSuchTorrent(id))
     }
 
-    /// Ends the connections of a torrent that its policy excludes.
+    /// Which methods the encrypted connections with a torrent's peers may have: its own as far as
+    /// [`EncryptionConf::methods`](crate::conf::EncryptionConf::methods) lets it have some, and
+    /// else those.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn crypto_methods(&self, id: TorrentId) -> Result<CryptoMethods, NoSuchTorrent> {
+        self.torrents.get(id.0).map(|t| t.crypto_methods(&self.cx.conf)).ok_or(NoSuchTorrent(id))
+    }
+
+    /// Ends the connections of a torrent that its policy or its methods exclude.
     fn close_unfit(&mut self, torrent: Key) {
-        let Some(t) = self.torrents.get(torrent) else { return };
-        let policy = t.encryption(&self.cx.conf);
         for key in self.connections.keys() {
+            let Some(t) = self.torrents.get(torrent) else { return };
             let is_unfit = self.connections.get(key).is_some_and(|connection| {
                 let is_greeted = connection.session().is_some() || connection.is_waiting();
-                connection.torrent == Some(torrent) && is_greeted && !connection.crypto.fits(policy)
+                let fits = connection.crypto.fits(t, &self.cx.conf);
+                connection.torrent == Some(torrent) && is_greeted && !fits
             });
             if is_unfit {
                 self.close(key, Disconnect::stopped(UNFIT));

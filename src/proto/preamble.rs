@@ -6,13 +6,18 @@ use std::fmt::Debug;
 use super::{cipher::Ciphers, handshake::HandshakeError, mse_error::MseError, tx::Tx};
 use crate::{
     base::{ids::InfoHash, job::key_exchange::KeyExchange},
-    conf::CryptoMethod,
+    conf::{CryptoMethod, CryptoMethods},
 };
 
 /// The torrents that an encrypted handshake may mean.
 pub(crate) trait TorrentMarks {
     /// The one with this mark ([`torrent_mark`](super::mse::torrent_mark)).
     fn by_mark(&self, mark: &[u8; 20]) -> Option<InfoHash>;
+
+    /// The methods that connections with its peers may have, if it has some of its own.
+    fn methods(&self, _: InfoHash) -> Option<CryptoMethods> {
+        None
+    }
 }
 
 /// What a step sees of the world.

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     base::{ip_filter::IpFilter, rng::Rng, time::Instant},
-    conf::{Conf, Encryption},
+    conf::{Conf, CryptoMethods, Encryption},
     torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
 pub(crate) use opening::Opening;
@@ -60,6 +60,8 @@ struct Admission {
     private: bool,
     /// Which connections are encrypted, if the user has said it of this torrent.
     encryption: Option<Encryption>,
+    /// Which methods these may have, if the user has said it of this torrent.
+    methods: Option<CryptoMethods>,
 }
 
 impl Admission {
@@ -116,7 +118,7 @@ struct Candidate {
 
 impl Candidates {
     pub(crate) fn new(filter: Arc<IpFilter>, ours: Ours) -> Self {
-        let admission = Admission { filter, private: false, encryption: None };
+        let admission = Admission { filter, ..Admission::default() };
         Self { admission, ours, ..Self::default() }
     }
 
@@ -341,6 +343,15 @@ impl Candidates {
 
     pub(crate) fn set_policy(&mut self, own: Option<Encryption>) {
         self.admission.encryption = own;
+    }
+
+    /// The methods of encryption that are the torrent's own, if it has some.
+    pub(crate) fn methods(&self) -> Option<CryptoMethods> {
+        self.admission.methods
+    }
+
+    pub(crate) fn set_methods(&mut self, own: Option<CryptoMethods>) {
+        self.admission.methods = own;
     }
 
     /// Gives a peer that is known a policy of its own, or takes it away. False if it is unknown.

@@ -188,7 +188,7 @@ impl Torrent {
             labels,
             user_data,
             // Limits are the engine's, and told already.
-            connections: ConnectionParams { limits: _, encryption },
+            connections: ConnectionParams { limits: _, encryption, methods },
         } = params;
         let hashes = source.identity();
         let mut content = Content::new(source, priorities);
@@ -199,6 +199,7 @@ impl Torrent {
             cx.leases.external().ours(cx.leases.ports()),
         );
         known.set_policy(encryption);
+        known.set_methods(methods);
         for addr in peers {
             known.add(cx.now, addr, candidates::Source::User, &cx.conf);
         }

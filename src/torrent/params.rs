@@ -14,7 +14,7 @@ use crate::{
         totals::Totals,
         tracker_events::TrackerEvents,
     },
-    conf::Encryption,
+    conf::{CryptoMethods, Encryption},
     wire::{magnet::Magnet, metainfo::Metainfo},
 };
 
@@ -89,6 +89,10 @@ pub struct ConnectionParams {
     /// [`EncryptionConf::policy`](crate::conf::EncryptionConf::policy) has it. See
     /// [`Verbs::set_encryption`](crate::Verbs::set_encryption).
     pub encryption: Option<Encryption>,
+    /// Which methods the encrypted ones may have, if that is for a torrent to say; `None`: as
+    /// [`EncryptionConf::methods`](crate::conf::EncryptionConf::methods) has it. See
+    /// [`Verbs::set_crypto_methods`](crate::Verbs::set_crypto_methods).
+    pub methods: Option<CryptoMethods>,
 }
 
 /// What to download or serve, and where.

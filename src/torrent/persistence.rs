@@ -14,12 +14,12 @@ use crate::{
         storage::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
-    conf::Encryption,
+    conf::{CryptoMethod, CryptoMethods, Encryption},
     torrent::{ConnectionParams, EarlierRuns, Source, Torrent, TorrentParams, cx::Cx},
     wire::{
         magnet::Magnet,
         metainfo::Metainfo,
-        session::{MAX_BODY, TorrentSettings, join_torrent},
+        session::{EncryptionSettings, MAX_BODY, TorrentSettings, join_torrent},
     },
 };
 
@@ -336,7 +336,11 @@ impl Torrent {
             },
             labels: self.identity.labels().to_vec(),
             user_data: self.identity.user_data(),
-            connections: ConnectionParams { limits, encryption: self.peers.candidates().policy() },
+            connections: ConnectionParams {
+                limits,
+                encryption: self.peers.candidates().policy(),
+                methods: self.peers.candidates().methods(),
+            },
         }
     }
 }
@@ -370,12 +374,17 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
         labels: params.labels,
         limits: params.connections.limits,
-        encryption: params.connections.encryption.map(|policy| match policy {
-            Encryption::Off => 0,
-            Encryption::Allowed => 1,
-            Encryption::Preferred => 2,
-            Encryption::Required => 3,
-        }),
+        encryption: EncryptionSettings {
+            policy: params.connections.encryption.map(|policy| match policy {
+                Encryption::Off => 0,
+                Encryption::Allowed => 1,
+                Encryption::Preferred => 2,
+                Encryption::Required => 3,
+            }),
+            methods: params.connections.methods.map(|methods| {
+                u8::from(methods.preferred == CryptoMethod::Rc4) + 2 * u8::from(methods.only)
+            }),
+        },
     }
 }
 
@@ -424,11 +433,15 @@ pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams
         user_data: 0,
         connections: ConnectionParams {
             limits: settings.limits,
-            encryption: settings.encryption.map(|code| match code {
+            encryption: settings.encryption.policy.map(|code| match code {
                 0 => Encryption::Off,
                 1 => Encryption::Allowed,
                 2 => Encryption::Preferred,
                 _ => Encryption::Required,
+            }),
+            methods: settings.encryption.methods.map(|code| CryptoMethods {
+                preferred: if code & 1 == 0 { CryptoMethod::Plaintext } else { CryptoMethod::Rc4 },
+                only: code & 2 != 0,
             }),
         },
     }

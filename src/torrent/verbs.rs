@@ -2,7 +2,7 @@
 //! not know who the owner is, nor what the queue is thinking.
 
 use crate::{
-    conf::{Conf, Encryption},
+    conf::{Conf, CryptoMethods, Encryption},
     torrent::{RETRY, SAVE, Torrent, cx::Cx, lifecycle::End},
 };
 
@@ -105,6 +105,16 @@ impl Torrent {
 
     pub(crate) fn set_encryption(&mut self, own: Option<Encryption>, cx: &mut Cx) {
         self.peers.candidates_mut().set_policy(own);
+        self.settings_changed(cx);
+    }
+
+    /// Which methods the encrypted ones may have.
+    pub(crate) fn crypto_methods(&self, conf: &Conf) -> CryptoMethods {
+        conf.encryption.methods().of_part(self.peers.candidates().methods())
+    }
+
+    pub(crate) fn set_crypto_methods(&mut self, own: Option<CryptoMethods>, cx: &mut Cx) {
+        self.peers.candidates_mut().set_methods(own);
         self.settings_changed(cx);
     }
 

@@ -2,13 +2,13 @@
 //! its payload along.
 
 use super::{
-    Draw, MAX_PAD, Methods, Mse, MseError, Role, Step, VC, agreed, bit,
+    Draw, MAX_PAD, Mse, MseError, Role, Step, VC, agreed, bit,
     heard::Heard,
     keys::{self, Pair, check, mask, sync_mark, torrent_mark},
 };
 use crate::{
     base::{ids::InfoHash, job::key_exchange::KeyExchange},
-    conf::CryptoMethod,
+    conf::{CryptoMethod, CryptoMethods},
     proto::{cipher::Cipher, preamble::PreambleCx},
     wire::handshake::PROTOCOL,
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Initiator {
     torrent: InfoHash,
-    methods: Methods,
+    methods: CryptoMethods,
     /// What is sent along, at most 65,535 bytes.
     first: Vec<u8>,
     draw: Draw,
@@ -55,7 +55,7 @@ impl Initiator {
     /// The machine that says `first` about `torrent`.
     pub(crate) fn begin(
         torrent: InfoHash,
-        methods: Methods,
+        methods: CryptoMethods,
         first: Vec<u8>,
         draw: Draw,
     ) -> Mse<Self> {

@@ -35,22 +35,14 @@ use super::{
 };
 use crate::{
     base::{ids::InfoHash, job::key_exchange::KeyExchange, rng::Rng},
-    conf::CryptoMethod,
+    conf::{CryptoMethod, CryptoMethods},
     proto::cipher::Ciphers,
 };
 
 /// What both begin with once they encipher.
 const VC: [u8; 8] = [0; 8];
 
-/// Which methods may be used, and which is chosen if there is a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Methods {
-    pub(crate) preferred: CryptoMethod,
-    /// No other is offered or accepted.
-    pub(crate) only: bool,
-}
-
-impl Methods {
+impl CryptoMethods {
     /// As `crypto_provide`.
     fn bits(self) -> u32 {
         if self.only { bit(self.preferred) } else { 3 }

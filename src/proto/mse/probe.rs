@@ -4,10 +4,10 @@
 
 use std::io::IoSlice;
 
-use super::{Draw, Initiator, Methods, Mse, Responder, Role, keys::torrent_mark};
+use super::{Draw, Initiator, Mse, Responder, Role, keys::torrent_mark};
 use crate::{
     base::{ids::InfoHash, job::key_exchange::KeyExchange},
-    conf::CryptoMethod,
+    conf::{CryptoMethod, CryptoMethods},
     proto::{
         cipher::{Cipher, Ciphers},
         mse_error::MseError,
@@ -20,12 +20,17 @@ pub(super) const HASH: InfoHash = InfoHash([7; 20]);
 /// What each end says behind its handshake.
 pub const PAYLOADS: [&[u8]; 2] = [b"more of the dialling end", b"all of the other"];
 
-/// The only torrent there is.
-pub(super) struct One;
+/// The only torrent there is, with methods of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct One(pub(super) Option<CryptoMethods>);
 
 impl TorrentMarks for One {
     fn by_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
         (*mark == torrent_mark(HASH)).then_some(HASH)
+    }
+
+    fn methods(&self, _: InfoHash) -> Option<CryptoMethods> {
+        self.0
     }
 }
 
@@ -44,6 +49,7 @@ pub(super) fn compute(exchange: &mut KeyExchange) {
 #[derive(Debug)]
 pub(super) struct End<R> {
     pub(super) machine: Mse<R>,
+    pub(super) torrents: One,
     pub(super) tx: Tx,
     pub(super) agreed: Option<(CryptoMethod, InfoHash)>,
     incoming: Option<Box<dyn Cipher>>,
@@ -55,7 +61,8 @@ pub(super) struct End<R> {
 impl<R: Role> End<R> {
     pub(super) fn new(machine: Mse<R>) -> Self {
         let tx = Tx::default();
-        Self { machine, tx, agreed: None, incoming: None, payload: Vec::new(), compute }
+        let torrents = One::default();
+        Self { machine, torrents, tx, agreed: None, incoming: None, payload: Vec::new(), compute }
     }
 
     pub(super) fn feed(&mut self, data: &[u8]) -> Result<(), PreambleError> {
@@ -65,7 +72,7 @@ impl<R: Role> End<R> {
             self.payload.extend(data);
             return Ok(());
         }
-        let mut cx = PreambleCx { tx: &mut self.tx, torrents: &One };
+        let mut cx = PreambleCx { tx: &mut self.tx, torrents: &self.torrents };
         match self.machine.handle_data(&mut data, &mut cx)? {
             Some(Passed { used, agreed: Some(agreed), .. }) => {
                 let Agreed { torrent, method, ciphers: Ciphers { incoming, outgoing } } = agreed;
@@ -83,7 +90,7 @@ impl<R: Role> End<R> {
     fn exchange(&mut self) -> Result<(), PreambleError> {
         while let Some(mut exchange) = self.machine.poll_exchange() {
             (self.compute)(&mut exchange);
-            let mut cx = PreambleCx { tx: &mut self.tx, torrents: &One };
+            let mut cx = PreambleCx { tx: &mut self.tx, torrents: &self.torrents };
             self.machine.handle_exchange(&exchange, &mut cx)?;
         }
         Ok(())
@@ -162,7 +169,7 @@ pub fn converse(
         let preferred = [CryptoMethod::Plaintext, CryptoMethod::Rc4][usize::from(setup.rc4[n])];
         let (pad, zeros) = setup.pads[n];
         let draw = Draw { seed: [n as u8; 32], pad: pad.min(512), zeros: zeros.min(512) };
-        (Methods { preferred, only: setup.only[n] }, draw)
+        (CryptoMethods { preferred, only: setup.only[n] }, draw)
     });
     let mut a = End::new(Initiator::begin(HASH, a.0, setup.first.clone(), a.1));
     let mut b = End::new(Responder::begin(b.0, false, b.1));

@@ -2,12 +2,13 @@
 //! torrent is meant, and chooses the method.
 
 use super::{
-    Draw, MAX_PAD, Methods, Mse, MseError, Role, Step, VC, agreed, bit,
+    Draw, MAX_PAD, Mse, MseError, Role, Step, VC, agreed, bit,
     heard::Heard,
     keys::{Key, Pair, check, mask, sync_mark},
 };
 use crate::{
     base::{ids::InfoHash, job::key_exchange::KeyExchange},
+    conf::CryptoMethods,
     proto::{cipher::Cipher, preamble::PreambleCx},
     wire::handshake::PROTOCOL,
 };
@@ -15,7 +16,8 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Responder {
-    methods: Methods,
+    /// Of a torrent that has none of its own.
+    methods: CryptoMethods,
     /// A connection that is not encrypted is passed on.
     takes_plain: bool,
     draw: Draw,
@@ -53,7 +55,7 @@ enum State {
 
 impl Responder {
     /// The machine for a connection that has come.
-    pub(crate) fn begin(methods: Methods, takes_plain: bool, draw: Draw) -> Mse<Self> {
+    pub(crate) fn begin(methods: CryptoMethods, takes_plain: bool, draw: Draw) -> Mse<Self> {
         Mse::of(Self { methods, takes_plain, draw, asks: None, state: State::Unclear })
     }
 
@@ -66,7 +68,8 @@ impl Responder {
         first: u16,
         cx: &mut PreambleCx<'_>,
     ) -> Result<Step, MseError> {
-        let method = self.methods.choose(offered).ok_or(MseError::Offer(offered))?;
+        let methods = cx.torrents.methods(torrent).unwrap_or(self.methods);
+        let method = methods.choose(offered).ok_or(MseError::Offer(offered))?;
         let zeros = self.draw.zeros;
         let mut answer = VC.to_vec();
         answer.extend(bit(method).to_be_bytes());

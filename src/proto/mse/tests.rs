@@ -19,8 +19,8 @@ use crate::{
     wire::handshake::PROTOCOL,
 };
 
-const BOTH: Methods = Methods { preferred: CryptoMethod::Plaintext, only: false };
-const RC4: Methods = Methods { preferred: CryptoMethod::Rc4, only: true };
+const BOTH: CryptoMethods = CryptoMethods { preferred: CryptoMethod::Plaintext, only: false };
+const RC4: CryptoMethods = CryptoMethods { preferred: CryptoMethod::Rc4, only: true };
 
 fn draw(n: u8, pad: u16, zeros: u16) -> Draw {
     Draw { seed: [n; 32], pad, zeros }
@@ -44,11 +44,11 @@ fn talk<A: Role, B: Role>(
     }
 }
 
-fn initiator(methods: Methods, first: &[u8], draw: Draw) -> End<Initiator> {
+fn initiator(methods: CryptoMethods, first: &[u8], draw: Draw) -> End<Initiator> {
     End::new(Initiator::begin(HASH, methods, first.to_vec(), draw))
 }
 
-fn responder(methods: Methods, draw: Draw) -> End<Responder> {
+fn responder(methods: CryptoMethods, draw: Draw) -> End<Responder> {
     End::new(Responder::begin(methods, true, draw))
 }
 
@@ -106,7 +106,7 @@ fn what_waits_in_the_queue_is_not_enciphered_twice() {
 
 #[test]
 fn rc4_only_ends_do_not_agree_on_plaintext() {
-    let plain = Methods { preferred: CryptoMethod::Plaintext, only: true };
+    let plain = CryptoMethods { preferred: CryptoMethod::Plaintext, only: true };
     let mut a = initiator(plain, b"", draw(1, 0, 0));
     let mut b = responder(RC4, draw(2, 0, 0));
     assert_eq!(error(talk(&mut a, &mut b, 1000)), MseError::Offer(1));
@@ -119,7 +119,7 @@ fn plain_handshake_is_passed_on_at_any_split() {
     for cut in 0..wire.len() {
         let mut machine = Responder::begin(BOTH, true, draw(1, 0, 0));
         let mut tx = Tx::default();
-        let mut cx = PreambleCx { tx: &mut tx, torrents: &One };
+        let mut cx = PreambleCx { tx: &mut tx, torrents: &One::default() };
         let first = machine.handle_data(&mut wire[..cut].to_vec(), &mut cx).unwrap();
         let (early, used) = match first {
             Some(passed) => (passed.early, passed.used),
@@ -202,14 +202,14 @@ fn bytes_out_of_turn_are_dropped_at_their_bound() {
     // Nothing is computed: the key is not answered, and only padding may follow.
     let mut b = responder(BOTH, draw(2, 0, 0));
     b.compute = |_| ();
-    let mut cx = PreambleCx { tx: &mut b.tx, torrents: &One };
+    let mut cx = PreambleCx { tx: &mut b.tx, torrents: &One::default() };
     assert!(b.machine.handle_data(&mut vec![1; KEY_LEN + MAX_PAD], &mut cx).unwrap().is_none());
     let more = b.machine.handle_data(&mut [1], &mut cx);
     assert_eq!(more.unwrap_err(), PreambleError::Encryption(MseError::Early));
     // An answer before the question.
     let mut a = Initiator::begin(HASH, BOTH, Vec::new(), draw(1, 0, 0));
     let mut tx = Tx::default();
-    let mut cx = PreambleCx { tx: &mut tx, torrents: &One };
+    let mut cx = PreambleCx { tx: &mut tx, torrents: &One::default() };
     assert_eq!(
         a.handle_data(&mut [1], &mut cx).unwrap_err(),
         PreambleError::Encryption(MseError::Early)
@@ -258,6 +258,31 @@ fn nonsense_of_the_dialling_end_is_named() {
     let mut b = responder(BOTH, draw(2, 0, 0));
     let unknown = Initiator::begin(InfoHash([8; 20]), BOTH, Vec::new(), draw(1, 0, 0));
     assert_eq!(error(talk(&mut End::new(unknown), &mut b, 1000)), MseError::UnknownTorrent);
+}
+
+#[test]
+fn methods_of_the_torrent_replace_those_of_the_responder() {
+    let plain = CryptoMethods { preferred: CryptoMethod::Plaintext, only: true };
+    // The dialling end's, the responder's, the torrent's.
+    for (dials, has, own, outcome) in [
+        (BOTH, BOTH, RC4, Ok(CryptoMethod::Rc4)),
+        (BOTH, RC4, BOTH, Ok(CryptoMethod::Plaintext)),
+        (plain, RC4, BOTH, Ok(CryptoMethod::Plaintext)),
+        (plain, BOTH, RC4, Err(MseError::Offer(1))),
+        (RC4, BOTH, plain, Err(MseError::Offer(2))),
+    ] {
+        let mut a = initiator(dials, b"first", draw(1, 0, 0));
+        let mut b = responder(has, draw(2, 0, 0));
+        b.torrents = One(Some(own));
+        let result = talk(&mut a, &mut b, 1000);
+        match outcome {
+            Ok(method) => {
+                result.unwrap();
+                assert_eq!((a.agreed, b.agreed), (Some((method, HASH)), Some((method, HASH))));
+            }
+            Err(why) => assert_eq!(error(result), why),
+        }
+    }
 }
 
 /// What a responder answers with these bytes where its choice is.
@@ -368,7 +393,7 @@ mod numbers {
         ] {
             let drawn = Draw { seed: seed(n), pad: 100, zeros: 0 };
             let mut a = initiator(BOTH, b"first words", drawn);
-            let methods = Methods { preferred, only: false };
+            let methods = CryptoMethods { preferred, only: false };
             let mut b = responder(methods, Draw { seed: [0xbb; 32], pad: 512, zeros: 33 });
             (a.compute, b.compute) = (look_up, look_up);
             let mut all: [Vec<u8>; 2] = Default::default();

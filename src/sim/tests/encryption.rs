@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    conf::{CryptoMethod, Encryption, EncryptionConf},
+    conf::{CryptoMethod, CryptoMethods, Encryption, EncryptionConf},
     torrent::{ConnectionParams, TorrentParams},
 };
 
@@ -167,6 +167,81 @@ fn policy_of_a_torrent_yields_to_off_and_required_of_the_engine() {
     }
 }
 
+const RC4: CryptoMethods = CryptoMethods { preferred: CryptoMethod::Rc4, only: true };
+const PLAIN: CryptoMethods = CryptoMethods { preferred: CryptoMethod::Plaintext, only: true };
+
+#[test]
+fn torrent_with_methods_of_its_own_leaves_the_others_alone() {
+    let [one, two] = ["one", "two"].map(|name| Sample::file(name, 1 << 20, 64 * 1024, 5).unwrap());
+    // What one end says of the torrent holds, whichever end dials.
+    for own in [[Some(RC4), None], [None, Some(RC4)]] {
+        let mut world = World::new(5);
+        let conf = || with(Encryption::Preferred);
+        let (from, to) = (world.node(conf()), world.node(conf()));
+        let (first, _) = (world.seed_with(from, &one), world.seed_with(from, &two));
+        world.tell(from, |engine| engine.set_crypto_methods(first, own[0]).unwrap());
+        world.run_for(secs(1));
+        let (params, second) = (world.params(to, &one, &[from]), world.download(to, &two, &[from]));
+        let connections = ConnectionParams { methods: own[1], ..ConnectionParams::default() };
+        let first = world.add_torrent(to, &one, TorrentParams { connections, ..params });
+        let of = |world: &World, id| world.engine(to).peers(id).first().map(|peer| peer.encryption);
+        let met = |w: &World| of(w, first).is_some() && of(w, second).is_some();
+        assert!(world.run_until(met, secs(2)));
+        assert_eq!(of(&world, first), Some(Some(CryptoMethod::Rc4)), "{own:?}");
+        assert_eq!(of(&world, second), Some(Some(CryptoMethod::Plaintext)), "{own:?}");
+        let both = |w: &World| {
+            [first, second].iter().all(|&id| w.engine(to).stats(id).unwrap().have == 16)
+        };
+        assert!(world.run_until(both, secs(60)));
+    }
+}
+
+#[test]
+fn peer_that_offers_no_method_of_the_torrent_is_turned_down() {
+    for (own, offer) in [(RC4, PLAIN), (PLAIN, RC4)] {
+        let (mut world, from, to) = pair(with(Encryption::Required), with(Encryption::Required));
+        let (seed, leech) = (world.torrent(from), world.torrent(to));
+        world.tell(from, |engine| engine.set_crypto_methods(seed, Some(own)).unwrap());
+        world.tell(to, |engine| engine.set_crypto_methods(leech, Some(offer)).unwrap());
+        assert!(!world.run_until(|w| w.stats(to).peers > 0, secs(60)));
+        assert!(world.trace().contains("node 0 has closed its connection to node 1"));
+        // They meet as soon as the torrent takes it.
+        world.tell(from, |engine| engine.set_crypto_methods(seed, None).unwrap());
+        assert!(world.run_until(|w| w.stats(to).peers > 0, secs(600)));
+        assert_eq!(method(&world, to), Some(offer.preferred));
+    }
+}
+
+#[test]
+fn only_method_of_the_engine_holds_for_every_torrent() {
+    let conf = with(Encryption::Required).with(|conf| {
+        conf.encryption.method = CryptoMethod::Rc4;
+        conf.encryption.only_method = true;
+    });
+    let (mut world, from, to) = pair(conf, with(Encryption::Required));
+    let seed = world.torrent(from);
+    world.tell(from, |engine| engine.set_crypto_methods(seed, Some(PLAIN)).unwrap());
+    assert_eq!(world.engine(from).crypto_methods(seed), Ok(RC4));
+    assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+    assert_eq!(method(&world, to), Some(CryptoMethod::Rc4));
+}
+
+#[test]
+fn connection_that_new_methods_exclude_ends_and_comes_back() {
+    let (mut world, from, to) = pair(with(Encryption::Required), with(Encryption::Required));
+    world.set_line(from, Line::crumbs());
+    let torrent = world.torrent(to);
+    assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+    assert_eq!(method(&world, to), Some(CryptoMethod::Plaintext));
+    world.tell(to, |engine| engine.set_crypto_methods(torrent, Some(RC4)).unwrap());
+    assert_eq!(world.stats(to).peers, 0);
+    assert!(world.run_until(|w| w.stats(to).peers > 0, secs(600)));
+    assert_eq!(method(&world, to), Some(CryptoMethod::Rc4));
+    // Both fit: nothing ends.
+    world.tell(to, |engine| engine.set_crypto_methods(torrent, None).unwrap());
+    assert_eq!(world.stats(to).peers, 1);
+}
+
 #[test]
 fn connection_that_a_new_policy_excludes_ends_and_comes_back() {
     let (mut world, from, to) = pair(with(Encryption::Allowed), with(Encryption::Allowed));
@@ -209,18 +284,22 @@ fn peer_with_a_policy_of_its_own_is_dialled_by_it() {
 }
 
 #[test]
-fn session_folder_keeps_the_policy_of_a_torrent() {
+fn session_folder_keeps_policy_and_methods_of_a_torrent() {
     let sample = file(1 << 18, 64 * 1024);
     let mut world = World::new(1);
     let conf = with(Encryption::Allowed).with(|conf| conf.session.dir = Some("/session".into()));
     let node = world.node(conf);
     let torrent = world.download(node, &sample, &[]);
     world.run_for(secs(1));
-    world.tell(node, |engine| engine.set_encryption(torrent, Some(Encryption::Preferred)).unwrap());
+    world.tell(node, |engine| {
+        engine.set_encryption(torrent, Some(Encryption::Preferred)).unwrap();
+        engine.set_crypto_methods(torrent, Some(RC4)).unwrap();
+    });
     world.run_for(secs(5));
     world.kill(node);
     world.run_for(secs(1));
     world.restart(node);
     let torrent = world.torrent(node);
     assert_eq!(world.engine(node).encryption(torrent), Ok(Encryption::Preferred));
+    assert_eq!(world.engine(node).crypto_methods(torrent), Ok(RC4));
 }

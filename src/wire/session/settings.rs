@@ -64,8 +64,17 @@ pub struct TorrentSettings {
     pub labels: Vec<String>,
     /// Its own limits.
     pub limits: Limits,
-    /// Its own policy of encryption: none, allowed, preferred, required (0 to 3).
-    pub encryption: Option<u8>,
+    /// Which connections are encrypted.
+    pub encryption: EncryptionSettings,
+}
+
+/// What a user has said of how a torrent's connections are encrypted; `None`: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncryptionSettings {
+    /// Its own policy: none, allowed, preferred, required (0 to 3).
+    pub policy: Option<u8>,
+    /// Its own methods: plain data preferred, RC4 preferred, plain data only, RC4 only (0 to 3).
+    pub methods: Option<u8>,
 }
 
 /// What a user has said of a session as a whole; `None` where nothing was said, and the program's
@@ -103,8 +112,11 @@ impl TorrentSettings {
         e.dict();
         push_flag(&mut e, b"check", self.trust == Trust::Nothing);
         e.key(b"dir").bytes(path_bytes(&self.dir).as_ref());
-        if let Some(policy) = self.encryption {
+        if let Some(policy) = self.encryption.policy {
             e.key(b"encryption").uint(policy.into());
+        }
+        if let Some(methods) = self.encryption.methods {
+            e.key(b"encryption methods").uint(methods.into());
         }
         push_texts(&mut e, b"labels", &self.labels);
         push_limits(&mut e, b"limits", self.limits);
@@ -172,11 +184,15 @@ impl TorrentSettings {
         let document = parse(bytes)?;
         let root = document.root();
         let mut out = Self { dir: path(root.get(b"dir"), "dir")?, ..Self::default() };
-        let policy = uint(root, "encryption")?.map(|code| match code {
-            0..4 => Ok(code as u8),
-            _ => Err(SettingsError::Field("encryption")),
-        });
-        out.encryption = policy.transpose()?;
+        let choice = |name| match uint(root, name)? {
+            Some(code @ 0..4) => Ok(Some(code as u8)),
+            Some(_) => Err(SettingsError::Field(name)),
+            None => Ok(None),
+        };
+        out.encryption = EncryptionSettings {
+            policy: choice("encryption")?,
+            methods: choice("encryption methods")?,
+        };
         for label in list(root.get(b"labels"), "labels")? {
             out.labels.push(text(label, "labels")?);
         }

@@ -328,7 +328,7 @@ fn all_settings() -> TorrentSettings {
         stop: Some((Some(150), Some(Duration::from_secs(3600)))),
         labels: vec!["music".into(), "".into()],
         limits: Limits { down: Rate::new(1000), up: None },
-        encryption: Some(3),
+        encryption: EncryptionSettings { policy: Some(3), methods: Some(2) },
     }
 }
 
@@ -356,6 +356,8 @@ fn nonsense_in_settings_is_named() {
     for (bytes, field) in [
         (&b"de"[..], "dir"),
         (b"d3:diri1ee", "dir"),
+        (b"d3:dir1:x10:encryptioni4ee", "encryption"),
+        (b"d3:dir1:x18:encryption methodsi4ee", "encryption methods"),
         (b"d3:dir1:x6:labelsli1eee", "labels"),
         (b"d3:dir1:x6:limitsi1ee", "limits"),
         (b"d3:dir1:x6:pausedi2ee", "paused"),
