@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Failure,
     cast::nat,
-    run::{GLANCE, Run},
+    run::{GLANCE, LONGEST_CHECK, Run},
 };
 use crate::{
     alert::{Phase, StopAt},
@@ -15,8 +15,6 @@ use crate::{
     sim::{NodeId, Sample, TrackerManners, Troubles, World},
 };
 
-/// How long removals and checks may take, whatever disks did before.
-const LONGEST_CHECK: Duration = Duration::from_secs(900);
 /// How often files are taken from a copy, at most.
 const COPIES: u32 = 3;
 

@@ -322,6 +322,10 @@ cases! { ends_well:
     contradiction_on_a_drive_that_was_away_is_told_by_a_recheck =>
         "seed 1; torrent 0 format=3; file 0; node 0 spikes spike=1500; node 1; \
          at 2685 failreads=0; at 9390 node away=18000";
+    contradiction_that_is_being_checked_is_waited_for_at_the_end =>
+        "seed 4; torrent 0; file 0; torrent 1 format=3; file 1 len=49152; file 1 len=149010; \
+         file 1 len=116721; file 1 len=454229; file 1 len=149580; node 0 latency=100; \
+         node 1 queued=0 downloads=0 disk=80 magnet=0; at 16233; peer 17 torrent share=8 block=58";
     recheck_of_a_magnet_link_is_done_when_its_metadata_comes =>
         "seed 2; torrent 0 piece=20000 format=3; file 0 len=116180; file 0 len=267600; \
          node 2 sequential=0 magnet=0; node 3 jitter=18 initial=0; at 2338 node=3 recheck=0; \
