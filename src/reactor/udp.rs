@@ -31,16 +31,26 @@ pub(super) struct Arrived {
 }
 
 impl Udp {
-    /// Takes a socket, and tells `registry` to wake for what comes.
+    /// Takes a socket, and tells `registry` to wake for what comes. What is too long for its way is
+    /// fragmented: by routers (IPv4), or before it leaves, by what the system knows of the path.
     pub(super) fn new(
         mut socket: UdpSocket,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
         registry.register(&mut socket, token, Interest::READABLE)?;
+        #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
+        let offload = quinn_udp::UdpSocketState::new((&socket).into())
+            .inspect_err(|e| log::debug!("datagrams go one by one: {e}"))
+            .ok();
+        // After the offload, which wants nothing to be fragmented.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(e) = let_fragment(&socket) {
+            log::debug!("datagrams are not fragmented: {e}");
+        }
         Ok(Self {
             #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
-            offload: offload(&socket),
+            offload,
             socket,
         })
     }
@@ -135,19 +145,17 @@ impl Udp {
     }
 }
 
-/// What makes it fast. Datagrams may be fragmented on their way, as before.
-#[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
-fn offload(socket: &UdpSocket) -> Option<quinn_udp::UdpSocketState> {
-    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
-    let state = quinn_udp::UdpSocketState::new(socket.into())
-        .inspect_err(|e| log::debug!("datagrams go one by one: {e}"))
-        .ok()?;
-    if socket.local_addr().is_ok_and(|addr| addr.is_ipv4())
-        && let Err(e) = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)
-    {
-        log::debug!("datagrams are not fragmented: {e}");
+/// Has the datagrams of a socket fragmented that are too long for their way.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn let_fragment(socket: &UdpSocket) -> io::Result<()> {
+    use rustix::net::sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+    };
+    match socket.local_addr()?.is_ipv4() {
+        true => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?,
+        false => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?,
     }
-    Some(state)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -188,5 +196,24 @@ mod tests {
         }
         let want: Vec<_> = (0..70).map(|n| (1000, n)).chain([(500, 70), (5, b'p')]).collect();
         assert_eq!(got, want);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn datagrams_may_be_fragmented_by_either_family() {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+
+        use rustix::net::sockopt::{
+            Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_discover, ipv6_mtu_discover,
+        };
+        let poll = Poll::new().unwrap();
+        let v4 = socket(&poll, 0);
+        assert_eq!(ip_mtu_discover(&v4.socket), Ok(Ipv4PathMtuDiscovery::DONT));
+        // So it is again after a probe.
+        v4.send_unfragmented(b"", (Ipv4Addr::LOCALHOST, 9).into()).unwrap();
+        assert_eq!(ip_mtu_discover(&v4.socket), Ok(Ipv4PathMtuDiscovery::DONT));
+        let Ok(v6) = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0).into()) else { return };
+        let v6 = Udp::new(v6, poll.registry(), Token(1)).unwrap();
+        assert_eq!(ipv6_mtu_discover(&v6.socket), Ok(Ipv6PathMtuDiscovery::WANT));
     }
 }

@@ -8,11 +8,15 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{base::time::Instant, wire::utp::HEADER_LEN};
 
-/// Bytes of a datagram that nearly every path carries: an IPv6 packet of 1280 bytes (RFC 8200).
-const FIRST: u16 = 1232;
-/// The largest by IPv4, in an Ethernet frame, and by IPv6: what is too large there is not
-/// fragmented on its way, so a probe that is lost could not be sent again.
-const LARGEST: [u16; 2] = [1472, FIRST];
+/// Headers of IP and UDP in front of a datagram, by IPv4 and by IPv6.
+const HEADERS: [u16; 2] = [20 + 8, 40 + 8];
+/// What a packet has at least, by either: with its headers the 1280 bytes that every path of IPv6
+/// carries (RFC 8200, section 5). By IPv4 a path has to carry less, but what is no probe may be
+/// fragmented on its way, and nearly all carry it whole (RFC 8899 begins at 1200).
+const FIRST: u16 = 1280 - HEADERS[1];
+/// The largest by IPv4, in an Ethernet frame, and by IPv6. There no router fragments what is too
+/// large, and a packet of the stream keeps its bytes: a probe that is lost could not be sent again.
+const LARGEST: [u16; 2] = [1500 - HEADERS[0], FIRST];
 /// Nearer than this is found.
 const EXACT: u16 = 8;
 /// After so long the search begins anew (libutp: 30 min).

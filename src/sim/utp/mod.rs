@@ -140,6 +140,14 @@ impl UtpWorld {
         }
     }
 
+    /// From now on the hosts have addresses of IPv6, where no router fragments.
+    #[cfg(test)]
+    fn set_v6(&mut self) {
+        for (host, n) in self.hosts.iter_mut().zip(1..) {
+            host.addr.set_ip([0xfd00, 0, 0, 0, 0, 0, 0, n].into());
+        }
+    }
+
     /// Changes the path to the host.
     pub fn path_mut(&mut self, to: usize) -> &mut Path {
         &mut self.ways[1 - to].path
@@ -414,8 +422,9 @@ impl UtpWorld {
             self.sent += bytes.len() as u64;
             self.last = bytes.clone();
             let way = &mut self.ways[n];
-            // A system fragments what is too large, unless it is told not to.
-            let len = if is_probe { bytes.len() } else { bytes.len().min(way.path.mtu) };
+            // Routers fragment what is too large, by IPv4, and unless they are told not to.
+            let is_whole = is_probe || self.hosts[n].addr.is_ipv6();
+            let len = if is_whole { bytes.len() } else { bytes.len().min(way.path.mtu) };
             let [first, again] = way.send(now, len, &mut self.rng);
             for at in [first, again].into_iter().flatten() {
                 self.push(at, Event::Datagram { to: 1 - n, bytes: bytes.clone() });

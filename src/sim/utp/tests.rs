@@ -134,6 +134,24 @@ fn idle_connection_is_kept_alive_and_keeps_no_memory() {
     assert_eq!((world.stats(0).sockets, world.stats(1).sockets), (1, 1));
 }
 
+/// 1280 bytes with the headers of IPv6 and UDP: a larger one may be lost on any path, for good.
+#[test]
+fn packets_by_ipv6_are_as_large_as_every_path_carries() {
+    for mtu in [1280 - 48, 1500 - 48] {
+        let mut world = world(1, |p| (p.mtu, p.rate, p.loss) = (mtu, MB, 5_000));
+        world.set_v6();
+        let key = world.dial(MB);
+        let mut largest = 0;
+        for _ in 0..500 {
+            world.run(at(1));
+            largest = largest.max(world.last().len());
+        }
+        assert_eq!(largest, 1280 - 48);
+        carries(&mut world, key, MB);
+        assert_eq!(world.stats(0).timeouts, 0);
+    }
+}
+
 #[test]
 fn packets_grow_to_what_the_path_carries() {
     for (mtu, least) in [(1472, 1452), (1300, 1270), (1232, 1210)] {
