@@ -180,7 +180,7 @@ impl Engine {
             let Some(torrent) = self.torrents.get_mut(key) else { continue };
             // Rates rise and sink without anything happening.
             let counters = torrent.counters();
-            let flowing = counters.down.is_flowing(now) || counters.up.is_flowing(now);
+            let flowing = counters.is_flowing(now);
             let seen = &mut torrent.seen;
             seen.touched = flowing;
             if seen.touched {

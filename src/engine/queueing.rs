@@ -229,7 +229,7 @@ impl Engine {
             let rate = |key, lane| {
                 let counters = torrents.get(key).map(Torrent::counters);
                 counters.map_or(0, |c| {
-                    if lane == Lane::Download { c.down.rate(cx.now) } else { c.up.rate(cx.now) }
+                    if lane == Lane::Download { c.down_rate(cx.now) } else { c.up_rate(cx.now) }
                 })
             };
             queue.look(cx.now, cx.conf.queue.slow_rate, cx.conf.queue.seed_turn, rate);

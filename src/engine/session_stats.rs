@@ -85,9 +85,10 @@ impl Tally {
     /// Something happened to a torrent.
     pub(super) fn handle_torrent(&mut self, torrent: &mut Torrent, now: Instant) {
         let (phase, counters, seen) = torrent.review();
-        self.wasted += counters.wasted - std::mem::replace(&mut seen.wasted, counters.wasted);
-        self.failed_pieces += counters.failed_pieces
-            - std::mem::replace(&mut seen.failed_pieces, counters.failed_pieces);
+        let (wasted, failed_pieces) = (counters.wasted(), counters.failed_pieces());
+        self.wasted += wasted - std::mem::replace(&mut seen.wasted, wasted);
+        self.failed_pieces +=
+            failed_pieces - std::mem::replace(&mut seen.failed_pieces, failed_pieces);
         if seen.phase != Some(phase) {
             self.add(seen.phase.replace(phase), Some(phase), now);
         }

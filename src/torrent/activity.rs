@@ -80,12 +80,12 @@ fn bytes_for(percent: u32, size: u64) -> u64 {
 
 impl Torrent {
     pub(crate) fn totals(&self, now: Instant) -> Totals {
-        let (s, counters) = (&self.activity, &self.swarm.counters);
+        let (s, counters) = (&self.activity, self.swarm.counters());
         let running =
             |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
         s.earlier.plus(Totals {
-            downloaded: counters.down.total(),
-            uploaded: counters.up.total(),
+            downloaded: counters.downloaded(),
+            uploaded: counters.uploaded(),
             active: s.active + running(s.active_since),
             seeding: s.seeding + running(s.seeding_since),
         })
@@ -93,12 +93,12 @@ impl Torrent {
 
     /// When everything that is wanted will be there, if it goes on like this.
     pub(super) fn eta(&self, now: Instant) -> Option<Duration> {
-        let (swarm, rate) = (&self.swarm, self.swarm.counters.down.shown(now));
+        let (swarm, rate) = (&self.swarm, self.swarm.counters().down_shown(now));
         if rate == 0 || self.phase() != Phase::Downloading {
             return None;
         }
-        let there = swarm.amounts.wanted_have_bytes.saturating_add(swarm.partial_bytes());
-        Some(Duration::from_secs(swarm.amounts.wanted_bytes.saturating_sub(there).div_ceil(rate)))
+        let there = swarm.wanted_have_bytes().saturating_add(swarm.partial_bytes());
+        Some(Duration::from_secs(swarm.wanted_bytes().saturating_sub(there).div_ceil(rate)))
     }
 
     /// Called at the end of every input: it may have begun or ceased to be at work.
@@ -149,7 +149,7 @@ impl Torrent {
         if self.activity.seeding_since.is_none() {
             return;
         }
-        let (size, totals) = (self.swarm.geometry.held_len(), self.totals(cx.now));
+        let (size, totals) = (self.swarm.geometry().held_len(), self.totals(cx.now));
         let mut at = self.activity.stop.unwrap_or(cx.conf.queue.stop);
         let sent_enough =
             at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));

@@ -38,7 +38,7 @@ impl Torrent {
         if !self.lifecycle.is_open() || self.lifecycle.is_pending() {
             return Ok(());
         }
-        if self.swarm.no_writes
+        if !self.swarm.may_write()
             && !self.lifecycle.is_failing()
             && !self.storage.operations.is_arranging()
         {
@@ -50,10 +50,10 @@ impl Torrent {
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
         let favoured = sessions.iter().filter(|s| s.is_favoured()).count();
-        if favoured != self.swarm.favours.served {
+        if favoured != self.swarm.favoured() {
             return Err(format!(
                 "{favoured} choked peers are served and {} are counted",
-                self.swarm.favours.served
+                self.swarm.favoured()
             ));
         }
         self.swarm.audit(&sessions, self.web_seeds.as_deref(), conf)

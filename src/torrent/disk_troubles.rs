@@ -58,9 +58,7 @@ impl Torrent {
 
     /// The disk failed: no new orders until it works again.
     pub(super) fn failed(&mut self, error: StoreError, cx: &mut Cx) {
-        self.swarm.requesting = false;
-        // What cannot be asked for now leaves its memory to other torrents.
-        self.swarm.refill = true;
+        self.swarm.stop_orders();
         self.suspect_absence(&error, cx);
         if self.lifecycle.is_failing() && self.timers.get(RETRY).is_some() {
             return;
@@ -99,18 +97,18 @@ impl Torrent {
         if self.lifecycle.is_missing() && !self.lifecycle.is_paused() {
             return self.look(cx);
         }
-        self.storage.operations.arrange_if(self.swarm.no_writes);
+        self.storage.operations.arrange_if(!self.swarm.may_write());
         let failing = self.lifecycle.is_failing();
         if failing && let Some(checker) = self.lifecycle.checker_mut() {
             // It is still failing until that is over.
             checker.retry();
             return;
         }
-        if self.swarm.no_writes || !failing || !self.lifecycle.is_open() {
+        if !self.swarm.may_write() || !failing || !self.lifecycle.is_open() {
             return;
         }
         self.swarm.retry(cx);
-        if self.swarm.runs_out > 0 {
+        if self.swarm.has_runs() {
             return;
         }
         // Nothing was left to try: the next piece will show.
@@ -125,7 +123,7 @@ impl Torrent {
     /// whether the disk works again; since it may be given up, too, it is fetched later each
     /// time.
     fn probe(&mut self, cx: &mut Cx) {
-        (self.swarm.requesting, self.swarm.refill) = (true, true);
+        self.swarm.resume_orders();
         self.set_retry(cx);
     }
 
@@ -140,14 +138,13 @@ impl Torrent {
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
         // That the disk works again for something else does not arrange the files that it failed
         // to.
-        self.storage.operations.arrange_if(self.swarm.no_writes);
+        self.storage.operations.arrange_if(!self.swarm.may_write());
         // Nor does it read what a check could not: that is tried again in its time.
         let unread = self.lifecycle.checker().is_some_and(Checker::waits);
         if !unread && self.lifecycle.handle_disk_recovery() {
             self.timers.stop(RETRY);
             self.storage.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
-            self.swarm.requesting = true;
-            self.swarm.refill = true;
+            self.swarm.resume_orders();
             self.swarm.retry(cx);
             cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
         }

@@ -171,13 +171,13 @@ impl Torrent {
         }
         let busy = self.storage.operations.is_out() || self.storage.operations.is_due();
         if !busy {
-            if std::mem::take(&mut self.swarm.quiet) {
+            if self.swarm.end_quiet() {
                 self.end_silence(cx);
             }
             return;
         }
-        self.swarm.quiet = true;
-        let idle = self.swarm.jobs_out == 0 && self.lifecycle.is_savable();
+        self.swarm.begin_quiet();
+        let idle = !self.swarm.has_jobs() && self.lifecycle.is_savable();
         // What is to be closed or opened anew is tidied up, and nothing else.
         if !idle || (self.lifecycle.is_pending() && !self.storage.operations.tidy) {
             return;
@@ -229,7 +229,7 @@ impl Torrent {
             (Operation::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
         self.storage.operations.out = Some(operation);
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         cx.job(job);
     }
 
@@ -240,7 +240,7 @@ impl Torrent {
         let files = files.into_iter().filter_map(|file| metainfo.files.get(file));
         for file in files {
             let range = file.offset..file.offset.saturating_add(file.len);
-            let pieces: Vec<_> = self.swarm.geometry.pieces_of(range).collect();
+            let pieces: Vec<_> = self.swarm.geometry().pieces_of(range).collect();
             pieces.into_iter().for_each(|piece| self.swarm.forget_stored(piece, cx));
         }
     }
@@ -275,7 +275,7 @@ impl Torrent {
 
     pub(super) fn handle_arranged(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
         self.storage.operations.out = None;
-        self.swarm.no_writes = result.is_err();
+        self.swarm.note_arranged(result.is_ok());
         match result {
             Ok(()) => {
                 self.saves.note_news_if(self.lifecycle.is_open());

@@ -110,7 +110,7 @@ impl Torrent {
     /// Bytes of a file that lie in verified pieces.
     pub(crate) fn have_of(&self, file: usize) -> u64 {
         let Some(file) = self.content.files().get(file).filter(|f| f.len > 0) else { return 0 };
-        let (geometry, end) = (&self.swarm.geometry, file.offset.saturating_add(file.len));
+        let (geometry, end) = (self.swarm.geometry(), file.offset.saturating_add(file.len));
         let nominal = u64::from(geometry.nominal_piece_len().max(1));
         let pieces = file.offset / nominal..end.div_ceil(nominal);
         let had = pieces.filter_map(|p| u32::try_from(p).ok().and_then(|p| geometry.piece(p).ok()));
@@ -120,6 +120,6 @@ impl Torrent {
                 .min(end)
                 .saturating_sub(start.max(file.offset))
         };
-        had.filter(|&piece| self.swarm.have.has(piece)).map(overlap).sum()
+        had.filter(|&piece| self.swarm.have().has(piece)).map(overlap).sum()
     }
 }

@@ -123,7 +123,7 @@ impl Torrent {
         if self.content.tree_hashes_mut().roots.awaits(tree) {
             return;
         }
-        let (geometry, have) = (&self.swarm.geometry, &self.swarm.have);
+        let (geometry, have) = (self.swarm.geometry(), self.swarm.have());
         let pieces = tree.first..tree.first.saturating_add(tree.pieces);
         // Backwards: what is fetched in order lacks its end.
         let mut lacks = pieces.clone().rev().filter_map(|piece| geometry.piece(piece).ok());
@@ -152,8 +152,8 @@ impl Torrent {
             None => {
                 // Which piece it is nothing tells.
                 self.content.tree_hashes_mut().roots.forget(&tree);
-                if let Ok(piece) = self.swarm.geometry.piece(tree.first) {
-                    self.swarm.notes.push_back(Note::Contradiction(piece));
+                if let Ok(piece) = self.swarm.geometry().piece(tree.first) {
+                    self.swarm.note(Note::Contradiction(piece));
                 }
             }
         }
@@ -164,7 +164,7 @@ impl Torrent {
     /// without having been found is hashed again.
     pub(super) fn agree_with_layer(&mut self, root: &Node, index: u32, nodes: &[Node]) -> bool {
         let Some(trees) = self.swarm.hashes().trees() else { return true };
-        let (geometry, swarm) = (&self.swarm.geometry, &self.swarm);
+        let (geometry, swarm) = (self.swarm.geometry(), &self.swarm);
         let roots = &mut self.content.tree_hashes_mut().roots;
         let mut agrees = true;
         for tree in trees.of_root(root) {
@@ -177,7 +177,7 @@ impl Torrent {
                 match roots.found.remove(&piece.get()) {
                     Some(found) => agrees &= found == *node,
                     None if trees.piece(piece).is_some() => {}
-                    None if swarm.have.has(piece) && by_v1(piece) => {
+                    None if swarm.have().has(piece) && by_v1(piece) => {
                         roots.add_again(piece.get());
                     }
                     None => {}
@@ -204,17 +204,17 @@ impl Torrent {
 
     /// Hashes again what waits for it; called at the end of every input.
     pub(super) fn verify_again(&mut self, cx: &mut Cx) {
-        if !self.lifecycle.is_open() || self.lifecycle.is_pending() || self.swarm.quiet {
+        if !self.lifecycle.is_open() || self.lifecycle.is_pending() || self.swarm.is_quiet() {
             return;
         }
         let Some(hashes) = self.content.tree_hashes() else { return };
         while let Some(nth) = hashes.roots.poll_again() {
             let had =
-                self.swarm.geometry.piece(nth).ok().filter(|&piece| self.swarm.have.has(piece));
+                self.swarm.geometry().piece(nth).ok().filter(|&piece| self.swarm.have().has(piece));
             match had.and_then(|piece| Some((piece, self.swarm.expected(piece)?))) {
                 Some((piece, expected)) => {
-                    self.swarm.jobs_out += 1;
-                    let len = self.swarm.geometry.piece_len(piece);
+                    self.swarm.begin_job();
+                    let len = self.swarm.geometry().piece_len(piece);
                     cx.job(Job::Check { torrent: self.identity.key(), piece, expected, len });
                 }
                 None => _ = hashes.roots.out.remove(&nth),
@@ -258,7 +258,7 @@ impl Torrent {
     pub(super) fn note_contradiction(&mut self, piece: PieceIndex) {
         let roots = &mut self.content.tree_hashes_mut().roots;
         if !std::mem::replace(&mut roots.told, true) {
-            self.swarm.notes.push_back(Note::Contradiction(piece));
+            self.swarm.note(Note::Contradiction(piece));
         }
     }
 }

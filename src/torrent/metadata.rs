@@ -25,9 +25,8 @@ impl Torrent {
         let before = self.identity.hashes().key();
         self.identity.set_hashes(metainfo.identity);
         self.content.set_metainfo(metainfo.clone());
-        let counters = self.swarm.counters;
-        self.swarm = self.empty_swarm(cx);
-        (self.swarm.counters.down, self.swarm.counters.up) = (counters.down, counters.up);
+        let earlier = self.replace_swarm(cx);
+        self.swarm.inherit_traffic(&earlier);
         if metainfo.private {
             self.peers.set_private();
         }

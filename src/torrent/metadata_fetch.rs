@@ -124,7 +124,7 @@ impl Torrent {
             match event {
                 MetadataEvent::Complete(info) => complete = Some(info),
                 MetadataEvent::Liar(Giver { addr, incoming, .. }) => {
-                    self.swarm.notes.push_back(Note::Ban(Contributor { addr, incoming }));
+                    self.swarm.note(Note::Ban(Contributor { addr, incoming }));
                 }
             }
         }

@@ -11,7 +11,7 @@ impl Torrent {
     pub(super) fn read_info(&mut self, cx: &mut Cx) {
         let Some(info) = self.swarm.info_mut() else { return };
         let (torrent, span) = (self.identity.key(), info.span());
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         cx.job(Job::Info { torrent, info_hash: self.identity.hashes().key(), span });
     }
 

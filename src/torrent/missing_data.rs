@@ -79,7 +79,7 @@ impl Torrent {
     /// Whether a verified piece has a byte in a file: what is nothing but padding is nowhere, and
     /// cannot be missed.
     fn has_any_on_disk(&self) -> bool {
-        let (have, geometry) = (&self.swarm.have, &self.swarm.geometry);
+        let (have, geometry) = (self.swarm.have(), self.swarm.geometry());
         let files = self.content.files().iter().filter(|file| file.kind == FileKind::Regular);
         let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
         !have.is_clear()
@@ -97,7 +97,7 @@ impl Torrent {
         if std::mem::replace(&mut self.storage.missing_data.looking, true) {
             return;
         }
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         let spec = Box::new(spec);
         cx.job(Job::Look { torrent: self.identity.key(), spec });
     }
@@ -189,10 +189,9 @@ impl Torrent {
     /// None of its files is there, and nothing is open any more.
     pub(super) fn vanished(&mut self, cx: &mut Cx) {
         self.peers.part_all("the torrent's data is gone");
-        let (counters, jobs_out) = (self.swarm.counters, self.swarm.jobs_out);
-        self.swarm = self.empty_swarm(cx);
-        (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);
-        self.swarm.recount();
+        let earlier = self.replace_swarm(cx);
+        self.swarm.inherit_counters(&earlier);
+        self.swarm.inherit_jobs(&earlier);
         self.lifecycle.lose_data();
         self.storage.missing_data.pause = cx.conf.storage.retry_pause;
         let dir = self.location.dir().to_owned();

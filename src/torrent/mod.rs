@@ -239,10 +239,11 @@ impl Torrent {
         }
     }
 
-    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then
-    /// nothing is wanted.
-    fn empty_swarm(&self, cx: &Cx) -> Swarm {
-        make_swarm(self.identity.key(), self.identity.info_hash(), &self.content, cx)
+    /// Begins a ledger with nothing in it, and returns the one before. It can pick pieces when it
+    /// is known what is there; until then nothing is wanted.
+    fn replace_swarm(&mut self, cx: &Cx) -> Swarm {
+        let (key, info_hash) = (self.identity.key(), self.identity.info_hash());
+        std::mem::replace(&mut self.swarm, make_swarm(key, info_hash, &self.content, cx))
     }
 
     /// How the store is to know it at `place`; `None` before there is content.
@@ -275,7 +276,7 @@ impl Torrent {
 
     /// The shape of its content.
     pub(crate) fn geometry(&self) -> &Geometry {
-        &self.swarm.geometry
+        self.swarm.geometry()
     }
 
     /// Whether it has all that is wanted, as far as that is known.
@@ -312,7 +313,7 @@ impl Torrent {
 
     /// There is memory again that others used.
     pub(crate) fn handle_room(&mut self, cx: &mut Cx) {
-        self.swarm.refill = true;
+        self.swarm.want_refill();
         self.wake_web_seeds();
         self.settle(cx);
     }
@@ -332,7 +333,7 @@ impl Torrent {
             self.retry(cx);
         }
         if self.timers.fire(SHOW, cx.now) {
-            self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+            self.swarm.look_at_shown();
         }
         if self.timers.fire(CHOKE, cx.now) {
             self.choke_round(cx);
@@ -355,8 +356,7 @@ impl Torrent {
             self.tell_of_peers(cx);
         }
         if self.timers.fire(PAROLE, cx.now) {
-            self.swarm.paroles.look_again(cx.now);
-            self.swarm.refill = true;
+            self.swarm.look_at_paroles(cx.now);
         }
         self.settle(cx);
     }

@@ -79,7 +79,7 @@ impl Torrent {
         if self.lifecycle.is_open() {
             return self.swarm.partial_pieces();
         }
-        let lacks = |partial: &&PartialPiece| !self.swarm.have.has(partial.piece);
+        let lacks = |partial: &&PartialPiece| !self.swarm.have().has(partial.piece);
         self.storage.partial_pieces.found.iter().filter(lacks).cloned().collect()
     }
 
@@ -90,8 +90,8 @@ impl Torrent {
         let Some(passed) = self.content.passed_over() else { return left };
         let is_checking = left.is_some();
         let mut unchecked = left.unwrap_or_else(|| Bitfield::none(passed.len()));
-        let lacks = |piece: &PieceIndex| passed.has(*piece) && !self.swarm.have.has(*piece);
-        for piece in self.swarm.geometry.pieces().filter(lacks) {
+        let lacks = |piece: &PieceIndex| passed.has(*piece) && !self.swarm.have().has(*piece);
+        for piece in self.swarm.geometry().pieces().filter(lacks) {
             unchecked.set(piece);
         }
         Some(unchecked).filter(|unchecked| is_checking || !unchecked.is_clear())

@@ -42,7 +42,7 @@ impl Torrent {
         }
         let Self { peers, swarm, .. } = self;
         let key = if self.lifecycle.is_open() {
-            swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+            swarm.look_at_shown();
             peers.insert_with(|key| {
                 let mut session = PeerSession::new(key, greeted, swarm, cx);
                 session.schedule(cx);
@@ -80,7 +80,7 @@ impl Torrent {
             return self.handle_on_metadata(session, said, cx);
         }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
-        self.swarm.favours.limit = self.slots.favours();
+        self.swarm.limit_favours(self.slots.favours());
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
             self.slots.consider(s, cx);
@@ -103,7 +103,7 @@ impl Torrent {
         if let Some(s) = self.peers.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
             self.slots.recall(s);
-            if self.activity.is_reached_by(self.swarm.counters.up.total()) {
+            if self.activity.is_reached_by(self.swarm.counters().uploaded()) {
                 self.timers.set(STOP, cx.now);
                 self.schedule(cx);
             }
@@ -137,7 +137,7 @@ impl Torrent {
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.peers.get_mut(session) {
-            if self.swarm.quiet {
+            if self.swarm.is_quiet() {
                 s.leave_line();
                 return;
             }
@@ -177,7 +177,7 @@ impl Torrent {
         result: Result<(), StoreError>,
         cx: &mut Cx,
     ) {
-        self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
+        self.swarm.end_job();
         if let Err(error) = &result {
             self.note_unread(error, cx);
             self.suspect_read(error, cx);
@@ -196,7 +196,7 @@ impl Torrent {
             self.swarm.note_at_hand(piece, cx);
         }
         // A torrent that is to close, to be opened anew or to be moved waits for its workers.
-        if self.lifecycle.is_pending() || self.swarm.quiet || cold.is_some() {
+        if self.lifecycle.is_pending() || self.swarm.is_quiet() || cold.is_some() {
             self.settle(cx);
         }
     }

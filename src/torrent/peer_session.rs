@@ -143,7 +143,7 @@ impl PeerSession {
         let mut session = Self::silent(key, greeted, swarm, cx);
         if heard.told.is_none() {
             // Only the first message may be a bitfield (BEP 3).
-            for piece in swarm.have.ones() {
+            for piece in swarm.have().ones() {
                 session.outgoing.say(&Message::Have(piece), cx);
             }
         }
@@ -168,7 +168,7 @@ impl PeerSession {
     /// A peer to which nothing is said yet.
     fn silent(key: Key, greeted: Greeted, swarm: &Swarm, cx: &mut Cx) -> Self {
         let Greeted { link, who, terms, tx } = greeted;
-        let pieces = swarm.geometry.piece_count();
+        let pieces = swarm.geometry().piece_count();
         Self {
             peer: Peer {
                 key,
@@ -206,7 +206,7 @@ impl PeerSession {
             let payload = our_handshake(&self.peer.who, upload_only, offered, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
-        if swarm.super_seed.is_some() {
+        if swarm.is_super_seeding() {
             self.peer.availability.hide_all();
             if self.peer.terms.fast {
                 self.outgoing.say(&Message::HaveNone, cx);
@@ -214,12 +214,12 @@ impl PeerSession {
             return;
         }
         let bits;
-        let what = match (self.peer.terms.fast, swarm.have.is_clear(), swarm.have.is_full()) {
+        let what = match (self.peer.terms.fast, swarm.have().is_clear(), swarm.have().is_full()) {
             (true, true, _) => Message::HaveNone,
             (true, _, true) => Message::HaveAll,
             (false, true, _) => return,
             _ => {
-                bits = swarm.have.to_wire();
+                bits = swarm.have().to_wire();
                 Message::Bitfield(&bits)
             }
         };
@@ -515,11 +515,8 @@ impl PeerSession {
     fn take_leave(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, peer, .. } = self.parts();
         requests.leave(peer, swarm, cx);
-        if self.peer.availability.is_told() {
-            swarm.picker.remove_peer(self.peer.availability.pieces());
-        }
-        if let Some(ledger) = &mut swarm.super_seed {
-            ledger.forget(self.outgoing.link());
-        }
+        let availability = &self.peer.availability;
+        let counted = availability.is_told().then(|| availability.pieces());
+        swarm.remove_peer(self.outgoing.link(), counted);
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct QueueRequest {
 impl Torrent {
     /// What there is to see of it, and what was seen.
     pub(crate) fn review(&mut self) -> (Phase, &Counters, &mut Seen) {
-        (self.phase(), &self.swarm.counters, &mut self.seen)
+        (self.phase(), self.swarm.counters(), &mut self.seen)
     }
 
     pub(crate) fn queue_request(&self) -> QueueRequest {

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use crate::{
     alert::{Alert, AlertMask, PeerGoneKind},
-    base::{arena::Key, files::Priority, geometry::PieceIndex},
+    base::{arena::Key, geometry::PieceIndex},
     torrent::{
         PAROLE, PROGRESS, SAVE, Torrent, cx::Cx, disconnect::Disconnect, peer_input::sated,
         peer_session::PeerSession, progress::OrderKey, swarm::Note,
@@ -28,8 +28,7 @@ impl Torrent {
         self.tend_drought(cx);
         if let Some(at) = self
             .swarm
-            .paroles
-            .next_due()
+            .next_parole()
             .filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set))
         {
             self.timers.set(PAROLE, at);
@@ -42,10 +41,10 @@ impl Torrent {
 
     /// Delivers what sessions left in the ledger, and asks for more where that made room.
     pub(super) fn deliver_all(&mut self, cx: &mut Cx) {
-        while let Some(note) = self.swarm.notes.pop_front() {
+        while let Some(note) = self.swarm.poll_note() {
             self.deliver(note, cx);
         }
-        if std::mem::take(&mut self.swarm.refill) && self.is_active() {
+        if self.swarm.take_refill() && self.is_active() {
             // What made this necessary may concern those, too, that have no room: that nothing may
             // be asked for any more, or in another order.
             for (_, session) in self.peers.iter_mut() {
@@ -68,9 +67,9 @@ impl Torrent {
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.leases.pieces().has_room(cx.conf.requests.max_piece_memory / 2);
         let rate = |s: &PeerSession| if short { s.pipeline().rate(cx.now) } else { 0 };
-        let unfilled = self.swarm.unfilled.iter();
+        let unfilled = self.swarm.unfilled();
         let mut order: Vec<_> = unfilled
-            .filter_map(|&key| Some((key, self.peers.get(key)?)))
+            .filter_map(|key| Some((key, self.peers.get(key)?)))
             .map(|(key, s)| ((s.is_reluctant(), Reverse(rate(s)), s.began()), key))
             .collect();
         order.sort_by_key(|&(merit, _)| merit);
@@ -80,7 +79,7 @@ impl Torrent {
     fn deliver(&mut self, note: Note, cx: &mut Cx) {
         match note {
             Note::Have(piece) => {
-                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
+                let wanted = !self.swarm.is_skipped(piece);
                 for (_, session) in self.peers.iter_mut() {
                     session.handle_our_have(piece, wanted, &mut self.swarm, cx);
                 }
@@ -147,7 +146,7 @@ impl Torrent {
 
     /// Tells those who can use it that `piece` is at hand (BEP 6 suggest).
     pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        if self.swarm.have.has(piece) {
+        if self.swarm.have().has(piece) {
             for (_, session) in self.peers.iter_mut() {
                 session.suggest(piece, cx);
                 session.schedule(cx);

@@ -309,7 +309,7 @@ impl Torrent {
     fn grant_slots(&mut self, rules: &Rules, cx: &mut Cx) {
         self.slots.mode = Some(rules.mode);
         self.slots.queue.recall_all();
-        let total = self.swarm.geometry.held_len().max(1);
+        let total = self.swarm.geometry().held_len().max(1);
         let row = |(key, s): (Key, &PeerSession)| Row {
             key,
             host: s.standing().host(),

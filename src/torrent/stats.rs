@@ -10,25 +10,25 @@ use crate::{
 impl Torrent {
     pub(crate) fn stats(&self, now: Instant) -> TorrentStats {
         let swarm = &self.swarm;
-        let (counters, amounts) = (&swarm.counters, &swarm.amounts);
+        let counters = swarm.counters();
         TorrentStats {
             phase: self.phase(),
-            pieces: swarm.geometry.piece_count(),
-            have: swarm.have.count(),
-            total_bytes: swarm.geometry.held_len(),
-            have_bytes: amounts.have_bytes,
-            wanted_bytes: amounts.wanted_bytes,
-            wanted_have_bytes: amounts.wanted_have_bytes,
+            pieces: swarm.geometry().piece_count(),
+            have: swarm.have().count(),
+            total_bytes: swarm.geometry().held_len(),
+            have_bytes: swarm.have_bytes(),
+            wanted_bytes: swarm.wanted_bytes(),
+            wanted_have_bytes: swarm.wanted_have_bytes(),
             partial_bytes: swarm.partial_bytes(),
-            downloaded: counters.down.total(),
-            uploaded: counters.up.total(),
-            wasted: counters.wasted,
-            duplicate_blocks: counters.duplicate_blocks,
-            late_blocks: counters.late_blocks,
-            unasked_blocks: counters.unasked_blocks,
-            failed_pieces: counters.failed_pieces,
-            download_rate: counters.down.shown(now),
-            upload_rate: counters.up.shown(now),
+            downloaded: counters.downloaded(),
+            uploaded: counters.uploaded(),
+            wasted: counters.wasted(),
+            duplicate_blocks: counters.duplicate_blocks(),
+            late_blocks: counters.late_blocks(),
+            unasked_blocks: counters.unasked_blocks(),
+            failed_pieces: counters.failed_pieces(),
+            download_rate: counters.down_shown(now),
+            upload_rate: counters.up_shown(now),
             peers: self.peers.len(),
             web_seeds: self.web_seeds_downloading(),
             seeds: self.peers.iter().filter(|(_, s)| s.is_seed()).count(),
@@ -43,11 +43,11 @@ impl Torrent {
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.swarm.counters
+        self.swarm.counters()
     }
 
     pub(crate) fn have(&self) -> &Bitfield {
-        &self.swarm.have
+        self.swarm.have()
     }
 
     pub(super) fn tell_progress(&mut self, cx: &mut Cx) {

@@ -24,7 +24,6 @@ use crate::{
         lifecycle::{End, Next},
         missing_data::MissingData,
         partial_pieces::PartialPieces,
-        picker::Picker,
         tree_hashes::TreeHashes,
     },
 };
@@ -59,21 +58,20 @@ impl Torrent {
         }
         self.storage.operations.handle_open(self.content.priorities().skipped());
         let Some(spec) = self.spec_at(self.location.place().clone(), &cx.conf) else { return };
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         let spec = Box::new(spec);
         cx.job(Job::Open { torrent: self.identity.key(), spec });
     }
 
     /// A worker answered. (Blocks read for peers go to [`handle_read`](Self::handle_read).)
     pub(crate) fn handle_done(&mut self, done: Done, cx: &mut Cx) {
-        self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
+        self.swarm.end_job();
         match done {
             Done::Opened { result, .. } => self.handle_opened(result, cx),
             Done::Checked { piece, result, root, .. } => {
                 self.handle_checked(piece, result, root, cx);
             }
             Done::Run { run, .. } => {
-                self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
                 let (bad, written) = (matches!(run.result, Ok(Verdict::Bad)), run.buf.is_some());
                 match self.swarm.handle_run(run, cx) {
                     // A bad piece says nothing about the disk: one of a single run may not have
@@ -104,7 +102,7 @@ impl Torrent {
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
             Done::Leaves { result, .. } => self.handle_read_leaves(result, cx),
             Done::Syncing { state, synced, files, .. } => {
-                self.swarm.jobs_out += 1;
+                self.swarm.begin_job();
                 cx.job(Job::Save { torrent: self.identity.key(), state, synced });
                 cx.alerts.push(Alert::Saving {
                     torrent: self.identity.id(),
@@ -145,7 +143,7 @@ impl Torrent {
             cx.alerts.push(Alert::DataDeleted { torrent: self.identity.id() });
             return self.deleted(cx);
         };
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         let spec = Box::new(spec);
         cx.job(Job::Delete { torrent: self.identity.key(), spec });
     }
@@ -184,7 +182,7 @@ impl Torrent {
                     log::warn!("the saved state of {} is not believed: {why}", self.content.name());
                 }
                 let to_check = check.count();
-                let as_saved = check.is_clear() && have == self.swarm.have;
+                let as_saved = check.is_clear() && have == *self.swarm.have();
                 if self.lifecycle.check(Checker::new(check), as_saved) {
                     let (torrent, have) = (self.identity.id(), have.count());
                     cx.alerts.push(Alert::Opened { torrent, have, to_check, distrust });
@@ -248,19 +246,19 @@ impl Torrent {
 
     /// Drives whatever stage the storage is in; called at the end of every input.
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
-        let going_on = !self.lifecycle.is_pending() && !self.swarm.quiet;
+        let going_on = !self.lifecycle.is_pending() && !self.swarm.is_quiet();
         if let Some(checker) = self.lifecycle.checker_mut() {
-            let limit = cx.conf.storage.checks_of(self.swarm.geometry.nominal_piece_len());
-            while going_on && let Some(piece) = checker.poll_piece(&self.swarm.geometry, limit) {
+            let limit = cx.conf.storage.checks_of(self.swarm.geometry().nominal_piece_len());
+            while going_on && let Some(piece) = checker.poll_piece(self.swarm.geometry(), limit) {
                 let Some(expected) = self.swarm.expected(piece) else {
                     // It cannot be told whether it is good.
-                    let count = self.swarm.geometry.piece_count();
+                    let count = self.swarm.geometry().piece_count();
                     self.content.tree_hashes_mut().pass_over(piece, count);
                     checker.handle_checked(piece);
                     continue;
                 };
-                self.swarm.jobs_out += 1;
-                let len = self.swarm.geometry.piece_len(piece);
+                self.swarm.begin_job();
+                let len = self.swarm.geometry().piece_len(piece);
                 cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected, len });
             }
             // What is passed over last may leave nothing but what could not be read before.
@@ -288,7 +286,7 @@ impl Torrent {
         }
         self.run_operations(cx);
         if let Some(next) = self.lifecycle.next()
-            && self.swarm.jobs_out == 0
+            && !self.swarm.has_jobs()
             && self.is_left_by_peers(next)
             && !self.storage.operations.is_tidying()
         {
@@ -299,16 +297,7 @@ impl Torrent {
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
         let levels = self.content.levels();
-        self.swarm.picker = Picker::new(
-            self.swarm.geometry.clone(),
-            &self.swarm.have,
-            levels,
-            self.sequential,
-            &mut cx.rng,
-        );
-        self.swarm.set_unknown_aside();
-        self.swarm.recount();
-        self.swarm.requesting = true;
+        self.swarm.open(levels, self.sequential, &mut cx.rng);
         if !self.swarm.is_finished() {
             self.peers.candidates_mut().unshelve(cx.now);
         }
@@ -322,7 +311,7 @@ impl Torrent {
         if is_news {
             cx.alerts.push(Alert::Checked {
                 torrent: self.identity.id(),
-                have: self.swarm.have.count(),
+                have: self.swarm.have().count(),
             });
         }
         if self.saves.is_due() {
@@ -350,9 +339,9 @@ impl Torrent {
         match next {
             Next::Reopen { trust } => {
                 self.swarm.abandon(cx);
-                let (counters, amounts) = (self.swarm.counters, self.swarm.amounts);
-                self.swarm = self.empty_swarm(cx);
-                (self.swarm.counters, self.swarm.amounts) = (counters, amounts);
+                let earlier = self.replace_swarm(cx);
+                self.swarm.inherit_counters(&earlier);
+                self.swarm.inherit_amounts(&earlier);
                 self.settle_elsewhere(cx);
                 self.lifecycle.reopen(trust);
             }
@@ -383,7 +372,7 @@ impl Torrent {
                     self.begin_to_delete(cx);
                     return;
                 }
-                self.swarm.jobs_out += 1;
+                self.swarm.begin_job();
                 cx.job(Job::Close { torrent: self.identity.key() });
             }
         }
@@ -433,9 +422,9 @@ impl Torrent {
 
     /// What was sent counts, even if nothing new was had.
     pub(super) fn note_totals(&mut self) {
-        let counters = &self.swarm.counters;
+        let counters = self.swarm.counters();
         if self.lifecycle.is_open() {
-            self.saves.note_totals((counters.down.total(), counters.up.total()));
+            self.saves.note_totals((counters.downloaded(), counters.uploaded()));
         }
     }
 
@@ -444,7 +433,9 @@ impl Torrent {
         if !self.saves.is_due() || self.saves.is_out() || !self.lifecycle.is_savable() {
             return;
         }
-        if self.storage.operations.is_out() || (self.swarm.quiet && !self.lifecycle.is_pending()) {
+        if self.storage.operations.is_out()
+            || (self.swarm.is_quiet() && !self.lifecycle.is_pending())
+        {
             return;
         }
         if !self.is_place_recorded() {
@@ -452,12 +443,12 @@ impl Torrent {
         }
         let still_writing = self.is_still_writing();
         let state = self.state_to_save(cx.now);
-        let counters = &self.swarm.counters;
-        let totals = (counters.down.total(), counters.up.total());
-        self.saves.begin(still_writing, totals, self.swarm.have.count());
+        let counters = self.swarm.counters();
+        let totals = (counters.downloaded(), counters.uploaded());
+        self.saves.begin(still_writing, totals, self.swarm.have().count());
         self.note_save();
         self.content.tree_hashes().into_iter().for_each(TreeHashes::begin_to_keep);
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         cx.job(Job::Save { torrent: self.identity.key(), state: Box::new(state), synced: 0 });
     }
 
@@ -465,7 +456,7 @@ impl Torrent {
     pub(super) fn state_to_save(&self, now: Instant) -> SaveState {
         let totals = self.totals(now);
         SaveState {
-            have: self.swarm.have.clone(),
+            have: self.swarm.have().clone(),
             dirty: self.is_still_writing(),
             downloaded: totals.downloaded,
             uploaded: totals.uploaded,
@@ -481,7 +472,7 @@ impl Torrent {
     }
 
     fn is_still_writing(&self) -> bool {
-        self.swarm.runs_out > 0
+        self.swarm.has_runs()
             || self.is_to_flush()
             || (self.lifecycle.is_exchanging() && !self.swarm.is_finished())
     }

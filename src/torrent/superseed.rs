@@ -57,7 +57,7 @@ struct Shown {
 }
 
 impl SuperSeed {
-    fn new(geometry: &Geometry, rng: &mut Rng) -> Self {
+    pub(crate) fn new(geometry: &Geometry, rng: &mut Rng) -> Self {
         let mut order: Vec<_> = geometry.pieces().collect();
         rng.shuffle(&mut order);
         let shown = vec![0; order.len()];
@@ -127,6 +127,25 @@ impl SuperSeed {
         self.due = true;
     }
 
+    /// Whether a peer may be due for another piece, once.
+    pub(crate) fn take_due(&mut self) -> bool {
+        std::mem::take(&mut self.due)
+    }
+
+    /// The next piece to show the peer at `link`, if it is due for one. It has `has` and was shown
+    /// `before`; `alone`: there is no peer to pass it on to.
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        link: Key,
+        (has, before): (&Bitfield, &Bitfield),
+        alone: bool,
+        picker: &Picker,
+    ) -> Option<PieceIndex> {
+        self.is_due(now, link, has, alone, picker)
+            .then(|| self.choose(link, has, before, picker))?
+    }
+
     /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is
     /// no peer to pass it on to.
     fn is_due(
@@ -146,7 +165,7 @@ impl SuperSeed {
 
     /// When the next peer will have waited long enough. One that is past that has a reason of its
     /// own, such as wanting nothing.
-    fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let waiting = self.last.values().filter(|last| !last.all).filter_map(|last| last.had);
         waiting.map(|since| since + PATIENCE).filter(|&at| at > now).min()
     }
@@ -198,7 +217,7 @@ impl Torrent {
         self.settings_changed(cx);
         if on {
             self.begin_super_seeding(cx);
-        } else if self.swarm.super_seed.take().is_some() {
+        } else if self.swarm.end_super_seeding() {
             let Self { peers, swarm, .. } = self;
             let mut partings = Vec::new();
             for (_, session) in peers.iter_mut() {
@@ -222,17 +241,15 @@ impl Torrent {
             && self.lifecycle.is_finished()
             && !self.is_dormant()
             && self.swarm.is_complete()
-            && self.swarm.super_seed.is_none()
+            && !self.swarm.is_super_seeding()
         {
-            self.swarm.super_seed =
-                Some(Box::new(SuperSeed::new(&self.swarm.geometry, &mut cx.rng)));
+            self.swarm.begin_super_seeding(&mut cx.rng);
         }
     }
 
     /// Shows pieces to those who are due.
     pub(super) fn show_pieces(&mut self, cx: &mut Cx) {
-        let Some(ledger) = &mut self.swarm.super_seed else { return };
-        if !std::mem::take(&mut ledger.due) {
+        if !self.swarm.is_show_due() {
             return;
         }
         let alone = self.peers.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
@@ -240,15 +257,13 @@ impl Torrent {
             self.peers.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only())
         {
             let Some(before) = session.shown() else { continue };
-            if ledger.is_due(cx.now, session.link(), session.has(), alone, &self.swarm.picker)
-                && let Some(piece) =
-                    ledger.choose(session.link(), session.has(), before, &self.swarm.picker)
-            {
+            let (link, has) = (session.link(), session.has());
+            if let Some(piece) = self.swarm.poll_show(cx.now, link, has, before, alone) {
                 session.show(piece, cx);
                 session.schedule(cx);
             }
         }
-        match ledger.deadline(cx.now) {
+        match self.swarm.next_show(cx.now) {
             Some(at) => self.timers.set(SHOW, at),
             None => self.timers.stop(SHOW),
         }

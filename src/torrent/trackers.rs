@@ -64,8 +64,9 @@ impl Torrent {
             }
             (false, true) => self.take_leave_of_all(cx),
             (true, true) => {
-                let useful =
-                    || self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters.wasted);
+                let useful = || {
+                    self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters().wasted())
+                };
                 self.trackers.announcer.set_complete(
                     cx.now,
                     complete,
@@ -112,7 +113,7 @@ impl Torrent {
         tracker_id: Option<Vec<u8>>,
         cx: &Cx,
     ) -> Announce {
-        let counters = &self.swarm.counters;
+        let counters = self.swarm.counters();
         let known = self.peers.len() + self.peers.candidates().len();
         let enough = self.peers.len() >= cx.conf.peers.max_per_torrent
             || known >= cx.conf.peers.max_candidates / 2;
@@ -123,10 +124,10 @@ impl Torrent {
             peer_id: cx.peer_id,
             // Each family's call has its own.
             port: 0,
-            uploaded: counters.up.total(),
-            downloaded: counters.down.total().saturating_sub(counters.wasted),
+            uploaded: counters.uploaded(),
+            downloaded: counters.useful(),
             left: if self.content.is_known() {
-                self.swarm.geometry.held_len().saturating_sub(self.swarm.amounts.have_bytes)
+                self.swarm.geometry().held_len().saturating_sub(self.swarm.have_bytes())
             } else {
                 LEFT_BEFORE_CONTENT
             },

@@ -206,7 +206,7 @@ impl Torrent {
             Err(fault) => {
                 if let Some(session) = self.peers.get(peer) {
                     log::warn!("{}: {fault}", session.who().addr);
-                    self.swarm.notes.push_back(Note::Ban(session.who()));
+                    self.swarm.note(Note::Ban(session.who()));
                 }
             }
         }
@@ -219,8 +219,8 @@ impl Torrent {
         let is_layer = range.base == trees.piece_height()
             && trees.of_root(&range.root).any(|tree| tree.has_layer());
         if !is_layer {
-            let Some(piece) = leaves_of(trees, &self.swarm.geometry, range) else { return };
-            if let Ok(piece) = self.swarm.geometry.piece(piece) {
+            let Some(piece) = leaves_of(trees, self.swarm.geometry(), range) else { return };
+            if let Ok(piece) = self.swarm.geometry().piece(piece) {
                 self.content.tree_hashes_mut().held.remove(&piece);
                 self.swarm.handle_leaves(piece, nodes, cx);
             }
@@ -298,7 +298,9 @@ impl Torrent {
             match self.begin_to_serve(&range) {
                 Some(job) => {
                     self.content.tree_hashes_mut().serving = Some((peer, range));
-                    self.swarm.jobs_out += usize::from(matches!(job, Job::Leaves { .. }));
+                    if let Job::Leaves { .. } = job {
+                        self.swarm.begin_job();
+                    }
                     cx.job(job);
                 }
                 None => self.answer_hashes(peer, &range, None, cx),
@@ -308,7 +310,7 @@ impl Torrent {
 
     /// What a worker has to do for an answer; `None` if there is none.
     fn begin_to_serve(&self, range: &HashRange) -> Option<Job> {
-        let (torrent, geometry) = (self.identity.key(), &self.swarm.geometry);
+        let (torrent, geometry) = (self.identity.key(), self.swarm.geometry());
         let trees = self.swarm.hashes().trees()?;
         let tree = trees.of_root(&range.root).next()?;
         if range.base == trees.piece_height() && tree.has_layer() {
@@ -320,10 +322,11 @@ impl Torrent {
         let nth = leaves_of(trees, geometry, range)?.checked_sub(tree.first)?;
         let had = trees.of_root(&range.root).find_map(|tree| {
             let piece = geometry.piece(tree.first.checked_add(nth)?).ok()?;
-            Some(piece).filter(|&piece| self.swarm.have.has(piece))
+            Some(piece).filter(|&piece| self.swarm.have().has(piece))
         });
         let piece = had.filter(|&piece| geometry.piece_len(piece) <= MAX_READ)?;
-        (!self.swarm.quiet && self.lifecycle.is_open()).then_some(Job::Leaves { torrent, piece })
+        (!self.swarm.is_quiet() && self.lifecycle.is_open())
+            .then_some(Job::Leaves { torrent, piece })
     }
 
     /// The leaves of a piece were read for a peer.
@@ -336,7 +339,7 @@ impl Torrent {
         let Some((peer, range)) = serving else { return };
         match (result, self.swarm.hashes().trees()) {
             (Ok(leaves), Some(trees)) => {
-                let (trees, geometry) = (trees.clone(), self.swarm.geometry.clone());
+                let (trees, geometry) = (trees.clone(), self.swarm.geometry().clone());
                 let answer = HashAnswer::leaves(trees, geometry, range, leaves);
                 cx.job(Computation::Hashes(answer).job(self.identity.key()));
             }
@@ -394,7 +397,7 @@ impl Torrent {
         }
         self.content.tree_hashes_mut().keeping = true;
         let (torrent, info_hash) = (self.identity.key(), self.identity.hashes().key());
-        self.swarm.jobs_out += 1;
+        self.swarm.begin_job();
         cx.job(Job::Info { torrent, info_hash, span });
     }
 

@@ -175,9 +175,8 @@ impl Torrent {
     /// Whether it is the only one with something that we want.
     fn has_rare(&self, key: Key) -> bool {
         let Some(session) = self.peers.get(key).filter(|s| s.is_interested()) else { return false };
-        let geometry = &self.swarm.geometry;
-        let rare =
-            |piece| !self.swarm.have.has(piece) && self.swarm.picker.availability(piece) <= 1;
+        let geometry = self.swarm.geometry();
+        let rare = |piece| !self.swarm.have().has(piece) && self.swarm.availability(piece) <= 1;
         session.has().ones().filter_map(|piece| geometry.piece(piece).ok()).any(rare)
     }
 }

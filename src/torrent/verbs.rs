@@ -66,9 +66,8 @@ impl Torrent {
 
     pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
         self.sequential = sequential;
-        self.swarm.picker.set_sequential(sequential);
+        self.swarm.set_sequential(sequential);
         self.settings_changed(cx);
-        self.swarm.refill = true;
         self.settle(cx);
     }
 

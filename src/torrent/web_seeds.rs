@@ -183,7 +183,7 @@ impl Torrent {
             }
         });
         // Padding may have made blocks whole, and orders that are off are for peers.
-        if !self.swarm.notes.is_empty() || self.swarm.refill {
+        if self.swarm.has_news() {
             self.deliver_all(cx);
         }
     }
@@ -373,7 +373,7 @@ impl Torrent {
         let nth = self.web_seeds.as_mut().and_then(|seeds| seeds.remove(url));
         let Some(nth) = nth else { return false };
         self.with_web_seeds(cx, |seeds, work| seeds.drop_seed(nth, work));
-        self.swarm.refill = true;
+        self.swarm.want_refill();
         self.settings_changed(cx);
         self.settle(cx);
         true

@@ -9,7 +9,7 @@ use super::modules::{Modules, items, modules};
 /// apart. An entry that is no longer needed is a fault.
 const CIRCLES: &[(&str, usize)] = &[];
 
-type Path = Vec<String>;
+pub(super) type Path = Vec<String>;
 
 /// Everything that `code` imports or names by a path, as paths from the crate's root.
 fn references(module: &Path, code: &str, modules: &Modules) -> Vec<Path> {
@@ -99,7 +99,7 @@ fn absolute(module: &Path, path: &Path, modules: &Modules) -> Option<Path> {
 }
 
 /// Which module defines what a path names, seen through what a module imports from its children.
-fn home(path: &[String], modules: &Modules, named: &BTreeMap<Path, Vec<Path>>) -> Path {
+pub(super) fn home(path: &[String], modules: &Modules, named: &BTreeMap<Path, Vec<Path>>) -> Path {
     let most = (0..=path.len()).rev().find(|&len| modules.contains_key(&path[..len])).unwrap();
     let module = &path[..most];
     let Some(item) = path.get(most) else {
@@ -114,12 +114,15 @@ fn home(path: &[String], modules: &Modules, named: &BTreeMap<Path, Vec<Path>>) -
     }
 }
 
+/// What each module names of others.
+pub(super) fn named(modules: &Modules) -> BTreeMap<Path, Vec<Path>> {
+    let references = |(module, code): (&Path, &String)| references(module, code, modules);
+    modules.iter().map(|one| (one.0.clone(), references(one))).collect()
+}
+
 /// Which modules import which of those beside them.
 fn imports(modules: &Modules) -> BTreeMap<Path, BTreeSet<Path>> {
-    let named: BTreeMap<Path, Vec<Path>> = modules
-        .iter()
-        .map(|(module, code)| (module.clone(), references(module, code, modules)))
-        .collect();
+    let named = named(modules);
     let mut imports: BTreeMap<Path, BTreeSet<Path>> = BTreeMap::new();
     for (module, paths) in &named {
         for path in paths {

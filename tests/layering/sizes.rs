@@ -4,10 +4,19 @@
 //! more than [`LARGE`] fields must not be defined in a module with children: then "private" is
 //! "private to the file". Nor may its fields have a visibility between private and that of plain
 //! data (`pub(super)`, `pub(in …)`), which would open them to the folder around.
+//!
+//! The exception is a coordinator: what the files of a folder work on together (`Torrent`, and the
+//! files of `src/torrent/`). Its fields are private to the folder, and each is a part: a type that
+//! keeps its own fields from all of these files. Then any of them can reach a part, and none can
+//! break one: what must hold between two fields is in one part, behind its methods. A flag, a
+//! counter or a collection is no part, since each file could change it.
 
 use std::collections::BTreeMap;
 
-use super::modules::{Modules, group_len, items, modules};
+use super::{
+    circles::{Path, home, named},
+    modules::{Modules, group_len, items, modules},
+};
 
 const MAX_FIELDS: usize = 20;
 const MAX_BOOLS: usize = 4;
@@ -18,16 +27,23 @@ const LARGE: usize = 8;
 /// and bools. An entry that is no longer needed is a fault.
 const TOO_LARGE: &[(&str, usize, usize)] = &[];
 
-/// Large structs whose fields more than their file reaches. An entry that is no longer needed is a
-/// fault.
-const OPEN: &[&str] =
-    &["engine::Engine", "reactor::Reactor", "torrent::Torrent", "torrent::swarm::Swarm"];
+/// Large structs whose fields more than their file reaches, until they are coordinators. An entry
+/// that is no longer needed is a fault.
+const OPEN: &[&str] = &["engine::Engine", "reactor::Reactor", "torrent::Torrent"];
+
+/// Around a part: some of it, or many.
+const AROUND: &[&str] = &["Option", "Box", "Arena"];
+/// Types of other crates that are parts.
+const FOREIGN: &[&str] = &["Events", "Poll"];
+/// What a part may show although it is no part: values that nothing must agree with.
+const VALUES: &[&str] = &["Conf", "Instant", "PeerId", "Rng"];
 
 /// A struct with named fields.
 #[derive(Debug)]
 struct Struct {
     /// With the path of its module.
     name: String,
+    module: Path,
     fields: Vec<Field>,
     /// Whether its module has children, other than tests.
     has_children: bool,
@@ -35,13 +51,14 @@ struct Struct {
 
 #[derive(Debug)]
 struct Field {
+    name: String,
     visibility: String,
-    is_bool: bool,
+    kind: String,
 }
 
 impl Struct {
     fn bools(&self) -> usize {
-        self.fields.iter().filter(|field| field.is_bool).count()
+        self.fields.iter().filter(|field| field.kind == "bool").count()
     }
 
     /// Settings, statistics and the simulator are lists by nature.
@@ -79,7 +96,8 @@ fn structs(modules: &Modules) -> Vec<Struct> {
                 items(&body[1..body.len() - 1]).into_iter().filter_map(field).collect();
             let path = module.iter().map(String::as_str).chain([own]).collect::<Vec<_>>();
             if !fields.is_empty() {
-                all.push(Struct { name: path.join("::"), fields, has_children });
+                let module = module.clone();
+                all.push(Struct { name: path.join("::"), module, fields, has_children });
             }
         }
     }
@@ -92,17 +110,78 @@ fn field(item: &str) -> Option<Field> {
         item = item[item.find(']')? + 1..].trim_start();
     }
     let (name, kind) = item.split_once(": ").or_else(|| item.split_once(':'))?;
-    let (visibility, _) = name.rsplit_once(char::is_whitespace).unwrap_or_default();
-    Some(Field { visibility: visibility.trim().into(), is_bool: kind.trim() == "bool" })
+    let (visibility, name) = name.rsplit_once(char::is_whitespace).unwrap_or(("", name));
+    Some(Field {
+        name: name.into(),
+        visibility: visibility.trim().into(),
+        kind: kind.trim().into(),
+    })
+}
+
+/// What is known of the types of the crate.
+struct Types<'a> {
+    structs: &'a [Struct],
+    modules: &'a Modules,
+    /// What each module names of others.
+    named: BTreeMap<Path, Vec<Path>>,
+}
+
+impl<'a> Types<'a> {
+    /// What the module `from` means by `kind`, which may have parameters.
+    fn find(&self, kind: &str, from: &Path) -> Option<&'a Struct> {
+        let kind = kind.split('<').next()?;
+        let (path, last) = kind.rsplit_once("::").unwrap_or(("", kind));
+        let import = self.named[from].iter().find(|import| match path {
+            "" => import.last().is_some_and(|name| name == last),
+            _ => import.ends_with(&kind.split("::").map(str::to_owned).collect::<Vec<_>>()),
+        });
+        let module = import.map_or(from.clone(), |path| home(path, self.modules, &self.named));
+        self.structs.iter().find(|s| s.module == module && s.name.rsplit("::").next() == Some(last))
+    }
+
+    /// Why a field is no part of a coordinator of the module `of`, whose fields the modules below
+    /// `of` reach. `from`: the module of the struct that has the field.
+    fn not_a_part(&self, field: &Field, from: &Path, of: &Path) -> Option<String> {
+        let mut kind = field.kind.as_str();
+        let name = &field.name;
+        while let Some((around, inner)) = kind.split_once('<')
+            && AROUND.contains(&around)
+        {
+            kind = inner.strip_suffix('>')?;
+        }
+        if FOREIGN.contains(&kind) || (from != of && VALUES.contains(&field.kind.as_str())) {
+            return None;
+        }
+        let Some(part) = self.find(kind, from) else {
+            return Some(format!("{name} is a bare {}", field.kind));
+        };
+        if of.starts_with(&part.module) {
+            return Some(format!("{name} is a {}, whose fields these files reach", part.name));
+        }
+        let shown = part.fields.iter().filter(|field| !field.visibility.is_empty());
+        let fault = shown.filter_map(|field| self.not_a_part(field, &part.module, of)).next()?;
+        Some(format!("{name}.{fault}"))
+    }
+
+    /// What hinders a struct from being a coordinator.
+    fn not_a_coordinator(&self, one: &Struct) -> Vec<String> {
+        let shown = one.fields.iter().filter(|field| !field.visibility.is_empty());
+        let shown = shown.map(|field| format!("{} is {}", field.name, field.visibility));
+        let parts = one.fields.iter();
+        let bare = parts.filter_map(|field| self.not_a_part(field, &one.module, &one.module));
+        shown.chain(bare).collect()
+    }
 }
 
 /// Everything that is wrong with the structs, given the exceptions.
-fn faults(structs: &[Struct], too_large: &[(&str, usize, usize)], open: &[&str]) -> Vec<String> {
+fn faults(modules: &Modules, too_large: &[(&str, usize, usize)], open: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
+    let structs = structs(modules);
+    let types = Types { structs: &structs, modules, named: named(modules) };
     let mut large: BTreeMap<&str, (usize, usize)> =
         too_large.iter().map(|&(name, fields, bools)| (name, (fields, bools))).collect();
     let mut opened: Vec<&str> = open.to_vec();
-    for one in structs {
+    for one in &structs {
         let (fields, bools) = (one.fields.len(), one.bools());
         let most = large.remove(one.name.as_str());
         let limit = (
@@ -116,15 +195,17 @@ fn faults(structs: &[Struct], too_large: &[(&str, usize, usize)], open: &[&str])
             faults.push(format!("{} is small enough: delete its exception", one.name));
         }
         let is_open = fields > LARGE && one.is_open() && !one.may_be_a_list();
+        let hindrances = if is_open { types.not_a_coordinator(one) } else { Vec::new() };
         let known = opened.iter().position(|name| *name == one.name);
         known.map(|at| opened.swap_remove(at));
-        match (is_open, known) {
-            (true, None) => faults.push(format!(
+        match (hindrances.is_empty(), known) {
+            (false, None) => faults.push(format!(
                 "{}: other files reach its {fields} fields. Make them private, and move it to a \
-                 file without child modules",
-                one.name
+                 file without child modules; or make it of parts:\n    {}",
+                one.name,
+                hindrances.join("\n    ")
             )),
-            (false, Some(_)) => {
+            (true, Some(_)) => {
                 faults.push(format!("{} keeps its fields: delete its exception", one.name));
             }
             _ => {}
@@ -137,9 +218,10 @@ fn faults(structs: &[Struct], too_large: &[(&str, usize, usize)], open: &[&str])
 
 #[test]
 fn structs_are_small_and_keep_their_fields() {
-    let structs = structs(&modules());
-    assert!(structs.len() > 100, "only {} structs", structs.len());
-    let faults = faults(&structs, TOO_LARGE, OPEN);
+    let modules = modules();
+    let structs = structs(&modules).len();
+    assert!(structs > 100, "only {structs} structs");
+    let faults = faults(&modules, TOO_LARGE, OPEN);
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
@@ -150,13 +232,12 @@ fn large_and_open_structs_are_found() {
         let others = (0..others).map(|n| format!("#[a]\n{fields} o{n}: Vec<(u8, bool)>,\n"));
         format!("pub struct A<T> where T: B {{\n{}}}", bools.chain(others).collect::<String>())
     };
-    let path = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
     let check = |module: &str, code: String, child: bool, large: &[(&str, usize, usize)]| {
-        let mut modules = Modules::from([(path(module), code)]);
+        let mut modules = Modules::from([(Vec::new(), String::new()), (path(module), code)]);
         if child {
             modules.insert(path(&format!("{module}::child")), String::new());
         }
-        faults(&structs(&modules), large, &[])
+        faults(&modules, large, &[])
     };
     assert_eq!(check("m", code("", 4, 16), false, &[]), [""; 0]);
     assert_eq!(check("m", code("", 5, 0), false, &[]), ["m::A: 5 fields, 5 bools: split it"]);
@@ -174,4 +255,38 @@ fn large_and_open_structs_are_found() {
     assert_eq!(check("m", mixed, false, &[]).len(), 1);
     let found = structs(&Modules::from([(path("m"), "struct T(u8);\nstruct U;".into())]));
     assert!(found.is_empty(), "{found:?}");
+}
+
+fn path(path: &str) -> Path {
+    path.split("::").map(str::to_owned).collect()
+}
+
+#[test]
+fn coordinator_is_of_parts_that_keep_their_fields() {
+    let check = |fields: &str, more: &str| -> Vec<String> {
+        let many = (0..9).map(|n| format!("p{n}: Part,\n")).collect::<String>();
+        let owner = "use part::{Part, More, Open};\nstruct Near { a: u8 }\n";
+        let owner = format!("{owner}struct A {{\n{many}{fields}}}");
+        let parts = "struct Part {\n a: bool,\n}\nstruct Open {\n pub(super) a: u8,\n}";
+        let code = [
+            ("m", owner),
+            ("m::part", format!("{parts}\nstruct More {{ b: u8, {more} }}")),
+            ("m::user", String::new()),
+        ];
+        let root = (Vec::new(), String::new());
+        let modules: Modules =
+            code.into_iter().map(|(name, code)| (path(name), code)).chain([root]).collect();
+        let faults = faults(&modules, &[], &[]);
+        faults.iter().flat_map(|fault| fault.lines().skip(1)).map(|l| l.trim().to_owned()).collect()
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(check("", ""), none);
+    assert_eq!(check("a: Option<Box<More>>, b: Arena<Part>, c: Poll", ""), none);
+    assert_eq!(check("a: More", "pub(super) part: Part, pub(super) now: Instant"), none);
+    assert_eq!(check("pub(crate) a: Part", ""), ["a is pub(crate)"]);
+    assert_eq!(check("a: bool, b: Vec<Part>", ""), ["a is a bare bool", "b is a bare Vec<Part>"]);
+    assert_eq!(check("a: Instant", ""), ["a is a bare Instant"]);
+    assert_eq!(check("a: Near", ""), ["a is a m::Near, whose fields these files reach"]);
+    assert_eq!(check("a: Open", ""), ["a.a is a bare u8"]);
+    assert_eq!(check("a: More", "pub(super) part: Open"), ["a.part.a is a bare u8"]);
 }

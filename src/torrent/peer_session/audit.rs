@@ -42,7 +42,7 @@ impl PeerSession {
     pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
         let who = self.peer.who.addr;
         let has = |&p: &PieceIndex| self.peer.availability.has(p) && swarm.wants(p);
-        let wanted = swarm.geometry.pieces().filter(has).count();
+        let wanted = swarm.geometry().pieces().filter(has).count();
         let counted = self.peer.availability.wanted();
         if wanted != counted as usize {
             return Err(format!(
@@ -101,7 +101,7 @@ impl PeerSession {
                 return Err(format!("{who} {what}: {flag}, and in truth {fact}"));
             }
         }
-        let unfilled = swarm.unfilled.contains(&self.standing.key());
+        let unfilled = swarm.is_unfilled(self.standing.key());
         if unfilled != self.requests.is_unfilled() {
             return Err(format!("{who} can be asked for more: {}", !unfilled));
         }

@@ -167,7 +167,7 @@ impl Availability {
     /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes
     /// changed at once.
     pub(super) fn count_wanted(&mut self, swarm: &Swarm) {
-        let geometry = &swarm.geometry;
+        let geometry = swarm.geometry();
         let wanted = |&p: &u32| geometry.piece(p).is_ok_and(|p| swarm.wants(p));
         self.wanted = self.has.ones().filter(wanted).count() as u32;
     }
@@ -197,11 +197,11 @@ impl Availability {
     /// Pretends no more. The pieces that are to be said, or `None` if they are too many.
     pub(super) fn show_all(&mut self, swarm: &Swarm) -> Option<Vec<PieceIndex>> {
         let Some(shown) = self.shown.take() else { return Some(Vec::new()) };
-        if swarm.have.count().saturating_sub(shown.count()) > MAX_HAVES {
+        if swarm.have().count().saturating_sub(shown.count()) > MAX_HAVES {
             return None;
         }
-        let hidden = |p: &PieceIndex| swarm.have.has(*p) && !shown.has(*p);
-        Some(swarm.geometry.pieces().filter(hidden).collect())
+        let hidden = |p: &PieceIndex| swarm.have().has(*p) && !shown.has(*p);
+        Some(swarm.geometry().pieces().filter(hidden).collect())
     }
 }
 

@@ -90,47 +90,47 @@ impl PeerSession {
             Message::Unchoke => self.peer.choke.set_peer_choking(false),
             Message::Interested => self.handle_interest(true, swarm, cx),
             Message::NotInterested => self.handle_interest(false, swarm, cx),
-            Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
+            Message::Have(piece) => self.handle_have(swarm.geometry().piece(piece)?, swarm, cx),
             Message::Bitfield(bits) => self.handle_bitfield(
-                Bitfield::from_wire(bits, swarm.geometry.piece_count())?,
+                Bitfield::from_wire(bits, swarm.geometry().piece_count())?,
                 swarm,
                 cx,
             )?,
             Message::HaveAll => {
                 self.fast()?;
                 self.peer.availability.retell_cheaply()?;
-                self.handle_bitfield(Bitfield::all(swarm.geometry.piece_count()), swarm, cx)?;
+                self.handle_bitfield(Bitfield::all(swarm.geometry().piece_count()), swarm, cx)?;
             }
             Message::HaveNone => {
                 self.fast()?;
                 self.peer.availability.retell_cheaply()?;
-                self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
+                self.handle_bitfield(Bitfield::none(swarm.geometry().piece_count()), swarm, cx)?;
             }
             Message::Request { piece, begin, len } => {
                 let Parts { uploads, outgoing, peer, .. } = self.parts();
                 uploads.handle_request((piece, begin, len), peer, outgoing, swarm, cx)?;
             }
             Message::Cancel { piece, begin, len } => {
-                if let Ok(block) = swarm.geometry.range_with_pad(piece, begin, len) {
+                if let Ok(block) = swarm.geometry().range_with_pad(piece, begin, len) {
                     let Parts { uploads, outgoing, peer, .. } = self.parts();
                     uploads.handle_cancel(block, peer, outgoing, cx);
                 }
             }
             Message::Reject { piece, begin, len } => {
                 self.fast()?;
-                let block = swarm.geometry.range(piece, begin, len)?;
+                let block = swarm.geometry().range(piece, begin, len)?;
                 let Parts { requests, peer, .. } = self.parts();
                 requests.handle_reject(block, peer, swarm, cx)?;
             }
             Message::AllowedFast(piece) => {
                 self.fast()?;
-                if let Ok(piece) = swarm.geometry.piece(piece) {
+                if let Ok(piece) = swarm.geometry().piece(piece) {
                     self.requests.handle_allowed(piece, swarm);
                 }
             }
             Message::Suggest(piece) => {
                 self.fast()?;
-                if let Ok(piece) = swarm.geometry.piece(piece) {
+                if let Ok(piece) = swarm.geometry().piece(piece) {
                     self.requests.handle_suggested(piece);
                 }
             }
@@ -164,7 +164,7 @@ impl PeerSession {
     ) {
         self.peer.extensions.handle_handshake(hello);
         if self.peer.extensions.awaits_peers() && swarm.exchanges_peers() {
-            swarm.notes.push_back(Note::AwaitsPeers(self.standing.key()));
+            swarm.note(Note::AwaitsPeers(self.standing.key()));
         }
         if let Some(upload_only) = hello.upload_only {
             self.handle_upload_only(upload_only, swarm);
@@ -180,15 +180,15 @@ impl PeerSession {
         {
             let addr = SocketAddr::new(self.peer.who.addr.ip(), port);
             self.candidacy.reach = Some(addr);
-            swarm.notes.push_back(Note::Reach(self.outgoing.link(), addr));
+            swarm.note(Note::Reach(self.outgoing.link(), addr));
         }
     }
 
     /// It says whether it is interested.
     fn handle_interest(&mut self, interested: bool, swarm: &mut Swarm, cx: &Cx) {
         self.peer.choke.set_says_interested(interested);
-        if !interested && let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_not_interested(cx.now, self.outgoing.link());
+        if !interested {
+            swarm.note_not_interested(self.outgoing.link(), cx.now);
         }
     }
 
@@ -198,17 +198,14 @@ impl PeerSession {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        if let Some(pieces) = self.peer.availability.handle_bitfield(has, &swarm.geometry)? {
+        if let Some(pieces) = self.peer.availability.handle_bitfield(has, swarm.geometry())? {
             for piece in pieces {
                 self.handle_have(piece, swarm, cx);
             }
             return Ok(());
         }
         let has = self.peer.availability.pieces();
-        swarm.picker.add_peer(has);
-        if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_bitfield(self.outgoing.link(), has);
-        }
+        swarm.add_peer(self.outgoing.link(), has);
         self.count_wanted(swarm, cx);
         let Parts { uploads, outgoing, peer, .. } = self.parts();
         uploads.offer_pieces(peer, outgoing, swarm, cx);
@@ -225,9 +222,9 @@ impl PeerSession {
         if !self.peer.availability.handle_lost(piece)? {
             return Ok(());
         }
-        swarm.picker.remove_piece(piece, self.peer.availability.pieces());
+        swarm.remove_piece(piece, self.peer.availability.pieces());
         // When we got it ourselves the peer had it, so it may not know that we have.
-        if swarm.have.has(piece) && self.peer.availability.shows(piece) {
+        if swarm.have().has(piece) && self.peer.availability.shows(piece) {
             self.outgoing.say(&Message::Have(piece.get()), cx);
         }
         let Parts { requests, peer, .. } = self.parts();
@@ -242,11 +239,9 @@ impl PeerSession {
     fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
         let (first, news) = self.peer.availability.handle_have(piece);
         if news {
-            swarm.picker.add_piece(piece, self.peer.availability.pieces());
+            let has = self.peer.availability.pieces();
+            swarm.add_piece(self.outgoing.link(), piece, has, cx.now);
             self.uploads.forget_suggestion(piece);
-            if let Some(ledger) = &mut swarm.super_seed {
-                ledger.handle_have(cx.now, self.outgoing.link(), piece);
-            }
             if swarm.wants(piece) {
                 self.peer.availability.want_one();
                 self.show_interest(cx);

@@ -158,7 +158,7 @@ impl Requests {
     /// We may ask for `piece` while we are choked.
     pub(super) fn handle_allowed(&mut self, piece: PieceIndex, swarm: &Swarm) {
         if self.allowed.len() < MAX_HINTS
-            && !swarm.have.has(piece)
+            && !swarm.have().has(piece)
             && !self.allowed.contains(&piece)
         {
             self.allowed.push(piece);
@@ -271,7 +271,7 @@ impl Requests {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let block = swarm.geometry.block(piece, begin, len)?;
+        let block = swarm.geometry().block(piece, begin, len)?;
         let arrival = self.pipeline.handle_block(cx.now, block, &cx.conf);
         if arrival == Arrival::Unasked {
             self.count_unasked()?;
@@ -310,10 +310,10 @@ impl Requests {
     /// that waits for those before it, is nothing to ask for.
     pub(super) fn has_something_for_us(&self, peer: &Peer, swarm: &Swarm) -> bool {
         let allows = |&p: &PieceIndex| peer.availability.has(p) && swarm.wants(p);
-        let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
+        let allowed = || !swarm.is_sequential() && self.allowed.iter().any(allows);
         let choke = peer.choke;
         choke.is_interested()
-            && swarm.requesting
+            && swarm.may_order()
             && !self.is_left_alone()
             && (!choke.is_peer_choking() || allowed())
     }
@@ -333,17 +333,13 @@ impl Requests {
     fn note_room(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &Cx) {
         let unfilled = self.may_ask(peer) && self.pipeline.room(cx.fair_share()) > 0;
         if unfilled != std::mem::replace(&mut self.unfilled, unfilled) {
-            if unfilled {
-                swarm.unfilled.insert(peer.key);
-            } else {
-                swarm.unfilled.remove(&peer.key);
-            }
+            swarm.note_room(peer.key, unfilled);
         }
     }
 
     /// The peer does not deliver, so others are asked first: it waits for the refill of all.
     pub(super) fn wait_for_others(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
-        swarm.refill = true;
+        swarm.want_refill();
         self.count_fetching(peer, swarm, cx);
         self.set_snub_timer(cx);
     }
@@ -470,7 +466,7 @@ impl Requests {
                 self.snubbed_since.get_or_insert(cx.now);
                 blocks.into_iter().for_each(|block| swarm.release(block, cx));
                 swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
-                swarm.refill = true;
+                swarm.want_refill();
                 self.note_room(peer, swarm, cx);
             }
             if self
@@ -494,7 +490,7 @@ impl Requests {
         if self.held_with_others {
             swarm.unhold(cx.now);
         }
-        swarm.unfilled.remove(&peer.key);
+        swarm.note_room(peer.key, false);
     }
 }
 

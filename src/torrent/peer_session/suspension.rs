@@ -19,7 +19,7 @@ impl PeerSession {
         self.peer.extensions.takes_haves_back()
             && self.said().len() <= cx.conf.peers.max_before_content
             && self.peer.availability.shown().is_none()
-            && swarm.super_seed.is_none()
+            && !swarm.is_super_seeding()
             && self.outgoing.tx().owed().is_none()
     }
 
@@ -32,7 +32,7 @@ impl PeerSession {
         uploads.suspend(peer, outgoing, swarm, cx);
         orders.iter().for_each(|&block| say_cancel(block, outgoing, cx));
         let told = Told {
-            have: swarm.have.clone(),
+            have: swarm.have().clone(),
             upload_only: swarm.is_upload_only(),
             orders: u32::try_from(orders.len()).unwrap_or(u32::MAX),
         };
@@ -61,10 +61,10 @@ impl PeerSession {
 
     /// Tells the peer how it is otherwise than it was `told` before the torrent was opened anew.
     pub(super) fn correct(&mut self, told: &Told, swarm: &Swarm, cx: &mut Cx) {
-        for piece in told.have.ones().filter(|&n| !has(&swarm.have, n, swarm)) {
+        for piece in told.have.ones().filter(|&n| !has(swarm.have(), n, swarm)) {
             self.take_back(piece, cx);
         }
-        for piece in swarm.have.ones().filter(|&n| !has(&told.have, n, swarm)) {
+        for piece in swarm.have().ones().filter(|&n| !has(&told.have, n, swarm)) {
             self.outgoing.say(&Message::Have(piece), cx);
         }
         if swarm.is_upload_only() != told.upload_only {
@@ -74,7 +74,7 @@ impl PeerSession {
 }
 
 fn has(pieces: &Bitfield, n: u32, swarm: &Swarm) -> bool {
-    swarm.geometry.piece(n).is_ok_and(|piece| pieces.has(piece))
+    swarm.geometry().piece(n).is_ok_and(|piece| pieces.has(piece))
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn has(pieces: impl IntoIterator<Item = u32>) -> Bitfield {
-        let geometry = |cx: &mut Cx| leech(cx).geometry.clone();
+        let geometry = |cx: &mut Cx| leech(cx).geometry().clone();
         let (geometry, mut bits) = (geometry(&mut world()), Bitfield::none(PIECES));
         pieces.into_iter().for_each(|n| assert!(bits.set(geometry.piece(n).unwrap())));
         bits

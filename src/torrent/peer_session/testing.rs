@@ -38,7 +38,7 @@ pub(super) fn world_with(conf: Conf) -> Cx {
 /// The ledger of a torrent that has nothing.
 pub(super) fn leech(cx: &mut Cx) -> Swarm {
     let mut swarm = ledger(&Bitfield::none(PIECES), cx);
-    swarm.requesting = true;
+    swarm.allow_orders();
     swarm
 }
 

@@ -26,7 +26,7 @@ impl PeerSession {
     /// It has spoken of trees.
     pub(super) fn handle_hash_talk(&mut self, talk: HashTalk, swarm: &mut Swarm) {
         if self.speaks_of_trees() {
-            swarm.notes.push_back(Note::HashTalk(self.peer.key, talk));
+            swarm.note(Note::HashTalk(self.peer.key, talk));
         }
     }
 }

@@ -107,9 +107,9 @@ impl Uploads {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        let sane = swarm.geometry.range_with_pad(piece, begin, len).ok().filter(|b| {
+        let sane = swarm.geometry().range_with_pad(piece, begin, len).ok().filter(|b| {
             b.len <= cx.conf.uploads.max_request
-                && swarm.have.has(b.piece)
+                && swarm.have().has(b.piece)
                 && peer.availability.shows(b.piece)
         });
         let Some(block) = sane else {
@@ -126,8 +126,8 @@ impl Uploads {
             || !self.queue.push(block, cx.conf.uploads.max_requests)
         {
             reject(block, peer, outgoing, cx);
-        } else if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_request(cx.now, peer.link, block, &swarm.geometry);
+        } else {
+            swarm.note_request(peer.link, block, cx.now);
         }
         self.count_favour(peer, outgoing, swarm);
         Ok(())
@@ -147,7 +147,7 @@ impl Uploads {
         }
         // In a crowd all begin at once: to serve every choked peer a little would divide the line
         // as if there were no slots.
-        let busy = !self.favoured && swarm.favours.served >= swarm.favours.limit;
+        let busy = !self.favoured && !swarm.may_favour();
         let begun = peer.availability.count() >= cx.conf.uploads.allowed_fast;
         self.offers.handle_request(block, !busy && !begun)
     }
@@ -182,8 +182,8 @@ impl Uploads {
 
     fn set_favoured(&mut self, favoured: bool, swarm: &mut Swarm) {
         match (std::mem::replace(&mut self.favoured, favoured), favoured) {
-            (false, true) => swarm.favours.served += 1,
-            (true, false) => swarm.favours.served = swarm.favours.served.saturating_sub(1),
+            (false, true) => swarm.begin_favour(),
+            (true, false) => swarm.end_favour(),
             _ => {}
         }
     }
@@ -240,9 +240,9 @@ impl Uploads {
         {
             return;
         }
-        let set = allowed_fast(peer.who.addr.ip(), swarm.info_hash(), &swarm.geometry, k);
-        self.offers.set_allowed(set.clone(), &swarm.geometry);
-        for piece in set.into_iter().filter(|&piece| swarm.have.has(piece)) {
+        let set = allowed_fast(peer.who.addr.ip(), swarm.info_hash(), swarm.geometry(), k);
+        self.offers.set_allowed(set.clone(), swarm.geometry());
+        for piece in set.into_iter().filter(|&piece| swarm.have().has(piece)) {
             self.offer(piece, peer, outgoing, cx);
         }
     }
@@ -323,7 +323,7 @@ impl Uploads {
         if !blocks.is_empty() {
             let mut buf = cx.leases.uploads_mut().take(batch_len(&blocks));
             tx::prepare(&blocks, &mut buf);
-            swarm.jobs_out += 1;
+            swarm.begin_job();
             cx.job(Job::Read { torrent: swarm.torrent(), link: outgoing.link(), blocks, buf });
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Digesting, Swarm};
+use super::Swarm;
 use crate::{
     base::{
         bitfield::Bitfield,
@@ -50,14 +50,14 @@ impl Swarm {
         };
         let missing = self.geometry.pieces().filter(|&p| self.wants(p)).count() as u64;
         for (what, found, counted) in [
-            ("bytes are had", bytes(&|p| self.have.has(p)), self.amounts.have_bytes),
-            ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.amounts.wanted_bytes),
+            ("bytes are had", bytes(&|p| self.stock.have().has(p)), self.have_bytes()),
+            ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.wanted_bytes()),
             (
                 "wanted bytes are had",
-                bytes(&|p| !self.is_skipped(p) && self.have.has(p)),
-                self.amounts.wanted_have_bytes,
+                bytes(&|p| !self.is_skipped(p) && self.stock.have().has(p)),
+                self.wanted_have_bytes(),
             ),
-            ("wanted pieces are missing", missing, u64::from(self.amounts.missing)),
+            ("wanted pieces are missing", missing, u64::from(self.stock.missing())),
         ] {
             if found != counted {
                 return Err(format!("{found} {what} and {counted} are counted"));
@@ -65,19 +65,19 @@ impl Swarm {
         }
         let of_web_seeds = web_seeds.map_or(0, |seeds| seeds.connections().2);
         let held = sessions.iter().filter(|s| s.is_held_with_others()).count() + of_web_seeds;
-        if held != self.holdback.sessions {
+        if held != self.holdback.sessions() {
             return Err(format!(
                 "{held} sessions are held back together and {} are counted",
-                self.holdback.sessions
+                self.holdback.sessions()
             ));
         }
-        if !self.notes.is_empty() {
+        if self.has_notes() {
             return Err(format!("{} notes were not delivered", self.notes.len()));
         }
-        if self.failures.blames.len() > conf.requests.max_blames {
+        if self.failures.waiting() > conf.requests.max_blames {
             return Err(format!(
                 "{} pieces wait for a peer to blame, {} may",
-                self.failures.blames.len(),
+                self.failures.waiting(),
                 conf.requests.max_blames
             ));
         }
@@ -90,8 +90,8 @@ impl Swarm {
     /// skipped, need not be known.
     fn audit_places(&self) -> Result<(), String> {
         for piece in self.geometry.pieces() {
-            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
-            let had = self.have.has(piece);
+            let busy = self.active.contains(piece) || self.failures.is_looked_at(piece);
+            let had = self.stock.have().has(piece);
             let places = [
                 ("skipped", self.is_skipped(piece) && !had && !busy),
                 ("had", had),
@@ -101,13 +101,7 @@ impl Swarm {
                     "without its hash",
                     self.expected(piece).is_none() && !had && !self.is_skipped(piece),
                 ),
-                (
-                    "looked at",
-                    matches!(
-                        self.failures.digesting.get(&piece),
-                        Some(Digesting::Bad(_) | Digesting::Leaves)
-                    ),
-                ),
+                ("looked at", self.failures.is_bad(piece)),
             ];
             let found: Vec<&str> =
                 places.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();

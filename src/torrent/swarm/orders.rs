@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Holdback, Swarm};
+use super::Swarm;
 use crate::{
     base::{
         bitfield::Bitfield,
@@ -24,9 +24,6 @@ use crate::{
 /// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what
 /// others deliver first.
 const ENDGAME_DEPTH: usize = 8;
-
-/// How long after a limit held a session back it counts as doing so: it does that again and again.
-const HELD_MEMORY: Duration = Duration::from_secs(1);
 
 /// Where memory is short, copies are for what is late by so much. With hundreds of quick peers the
 /// memory is always on order and all of it comes back within that: copies of what is a little late
@@ -76,7 +73,7 @@ impl Swarm {
 
     /// Orders the best block for this session, if there is any.
     pub(crate) fn next_block(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        if !self.requesting {
+        if !self.work.may_order() {
             return None;
         }
         let block = self.ask_own(asker, cx);
@@ -157,7 +154,7 @@ impl Swarm {
             }
         }
         for piece in spoilt {
-            self.counters.wasted += self.active.get(piece).map_or(0, Progress::received_len);
+            self.counters.waste(self.active.get(piece).map_or(0, Progress::received_len));
             self.active.remove(piece, cx.leases.pieces_mut());
             self.picker.put_back(piece);
         }
@@ -222,7 +219,7 @@ impl Swarm {
                 (progress.shed(cx.leases.pieces_mut()), progress.is_untouched())
             };
             let Some((wasted, untouched)) = self.active.change(piece, shed) else { continue };
-            self.counters.wasted += wasted;
+            self.counters.waste(wasted);
             if untouched {
                 self.active.remove(piece, cx.leases.pieces_mut());
                 self.picker.put_back(piece);
@@ -343,28 +340,22 @@ impl Swarm {
             progress.is_untouched()
         };
         let Some(untouched) = self.active.change(block.piece, release) else { return };
-        self.refill = true;
+        self.refills.want();
         if untouched {
             self.active.remove(block.piece, cx.leases.pieces_mut());
             self.picker.put_back(block.piece);
         }
     }
 
-    /// Whether a limit of our own holds sessions back, or did so a moment ago.
-    pub(super) fn is_held_back(&self, cx: &Cx) -> bool {
-        let Holdback { sessions, ended } = self.holdback;
-        sessions > 0 || ended.is_some_and(|at| cx.now.since(at) < HELD_MEMORY)
+    /// Pieces on parole may be tried again by those whose time is over.
+    pub(crate) fn look_at_paroles(&mut self, now: Instant) {
+        self.paroles.look_again(now);
+        self.refills.want();
     }
 
-    /// A limit holds a session back, which it shares with others.
-    pub(crate) fn hold(&mut self) {
-        self.holdback.sessions += 1;
-    }
-
-    /// It may go on, or is gone.
-    pub(crate) fn unhold(&mut self, now: Instant) {
-        self.holdback.sessions = self.holdback.sessions.saturating_sub(1);
-        self.holdback.ended = Some(now);
+    /// When that is so next.
+    pub(crate) fn next_parole(&self) -> Option<Instant> {
+        self.paroles.next_due()
     }
 
     /// This session works on nothing any more.

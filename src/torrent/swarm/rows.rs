@@ -53,7 +53,7 @@ impl Swarm {
         is_ordered: impl Fn(Block) -> bool,
         cx: &mut Cx,
     ) -> Vec<Block> {
-        if !self.requesting {
+        if !self.work.may_order() {
             return Vec::new();
         }
         let key = asker.key;

@@ -49,20 +49,19 @@ impl Swarm {
             self.active.remove(piece, cx.leases.pieces_mut());
             self.picker.put_back(piece);
         }
-        self.refill = true;
+        self.refills.want();
     }
 
     /// Has what is in memory of unfinished pieces written, as far as nothing of it is on order.
     /// Returns whether there was any.
     pub(crate) fn flush(&mut self, cx: &mut Cx) -> bool {
-        if self.no_writes {
+        if !self.work.may_write() {
             return false;
         }
         let runs: Vec<_> = self.active.iter_mut().flat_map(|(_, p)| p.poll_flush()).collect();
         let any = !runs.is_empty();
         for run in runs {
-            self.runs_out += 1;
-            self.jobs_out += 1;
+            self.work.begin_run();
             cx.job(Job::Run { torrent: self.torrent(), run });
         }
         any

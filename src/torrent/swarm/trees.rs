@@ -10,14 +10,14 @@ use crate::{
 impl Swarm {
     /// The trees with the piece layers that an earlier run has kept.
     pub(crate) fn set_trees(&mut self, trees: Trees) {
-        if let Some(known) = self.subject.hashes.trees_mut() {
+        if let Some(known) = self.subject.trees_mut() {
             *known = trees;
         }
     }
 
     /// A part of a piece layer came, and is proven: its pieces may be asked for.
     pub(crate) fn learn_layer(&mut self, root: &Node, index: u32, nodes: &[Node]) {
-        let Some(trees) = self.subject.hashes.trees_mut() else { return };
+        let Some(trees) = self.subject.trees_mut() else { return };
         let places: Vec<_> = trees.of_root(root).map(|tree| (tree.first, tree.pieces)).collect();
         let known = |trees: &Trees, piece| trees.piece(piece).is_some();
         let mut fresh = Vec::new();
@@ -28,13 +28,13 @@ impl Swarm {
         }
         trees.set_proven(root, index, nodes);
         for piece in fresh {
-            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
+            let busy = self.active.contains(piece) || self.failures.is_looked_at(piece);
             // One that is skipped is not put back.
-            if !busy && !self.have.has(piece) && self.expected(piece).is_some() {
+            if !busy && !self.stock.have().has(piece) && self.expected(piece).is_some() {
                 self.picker.put_back(piece);
             }
         }
-        self.refill = true;
+        self.refills.want();
     }
 
     /// Which leaves a bad piece has, and the hash that they lead to.

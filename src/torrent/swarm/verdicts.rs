@@ -2,7 +2,7 @@
 //! who is to blame for what is bad. It knows disks only as jobs, and leaves what follows for peers
 //! as notes.
 
-use super::{Digesting, Note, Swarm};
+use super::{Note, Swarm, failures::Digesting};
 use crate::{
     base::{
         files::Priority,
@@ -22,12 +22,13 @@ use crate::{
 impl Swarm {
     /// A worker answered. An error is the torrent's to deal with; the data is kept.
     pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
+        self.work.end_run();
         let (piece, digests, root) = (done.piece, done.digests.take(), done.root);
         let single = done.begin == 0;
         let contradiction = matches!(done.result, Ok(Verdict::Contradiction));
         let handle = |progress: &mut Progress| progress.handle_run(done, cx.leases.pieces_mut());
         let Some(verdict) = self.active.change(piece, handle) else {
-            self.refill = true;
+            self.refills.want();
             return Ok(());
         };
         if !matches!(verdict, Ok(Some(_))) {
@@ -35,18 +36,21 @@ impl Swarm {
         }
         // What a good run sets free is memory, and sessions that went short of it are told of that
         // by the engine. Near the end the copies of its blocks make room for others.
-        self.refill |= !matches!(verdict, Ok(None | Some(true))) || self.is_endgame();
+        let is_news = !matches!(verdict, Ok(None | Some(true))) || self.is_endgame();
+        self.refills.want_if(is_news);
         match verdict? {
             None => self.submit(piece, cx),
             Some(_) if contradiction => {
                 // No peer is to blame: whatever they send, one of the hashes does not fit.
                 self.active.remove(piece, cx.leases.pieces_mut());
                 self.picker.put_back(piece);
-                self.notes.push_back(Note::Contradiction(piece));
+                self.notes.leave(Note::Contradiction(piece));
             }
             Some(true) => {
                 self.good(piece, digests.filter(|_| single), cx);
-                self.notes.extend(root.map(|root| Note::Root(piece, root)));
+                if let Some(root) = root {
+                    self.notes.leave(Note::Root(piece, root));
+                }
             }
             Some(false) => self.bad(piece, digests.filter(|_| single), cx),
         }
@@ -60,7 +64,7 @@ impl Swarm {
         result: Result<Vec<Digest>, StoreError>,
         cx: &mut Cx,
     ) {
-        match (self.failures.digesting.remove(&piece), result) {
+        match (self.failures.take_awaited(piece), result) {
             (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
             (Some(Digesting::Bad(senders)), result) => match result {
                 Ok(digests) => self.look_for_culprit(piece, senders, digests, cx),
@@ -81,16 +85,15 @@ impl Swarm {
     }
 
     pub(super) fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        if self.quiet || self.no_writes {
+        if !self.work.may_submit() {
             return;
         }
         let Some(expected) = self.expected(piece) else { return };
-        let digests = self.failures.blames.is_waiting(piece);
+        let digests = self.failures.is_waiting(piece);
         let hurry = self.picker.len() == 0 && !self.active.iter().any(|(_, p)| p.is_awaited());
         let torrent = self.torrent();
         for run in self.active.poll_jobs(piece, expected, digests, hurry) {
-            self.runs_out += 1;
-            self.jobs_out += 1;
+            self.work.begin_run();
             cx.job(Job::Run { torrent, run });
         }
     }
@@ -101,9 +104,9 @@ impl Swarm {
         if self.is_finished() {
             self.active.rest();
         }
-        self.notes.push_back(Note::Have(piece));
-        self.note_at_hand(piece, cx);
-        if self.failures.blames.is_waiting(piece) {
+        self.notes.leave(Note::Have(piece));
+        self.notes.leave_at_hand(piece, cx);
+        if self.failures.is_waiting(piece) {
             match digests {
                 Some(digests) => self.convict(piece, &digests),
                 None => self.digest(piece, Digesting::Good, cx),
@@ -117,8 +120,8 @@ impl Swarm {
         let contributors = progress.contributors().to_vec();
         let mut senders = progress.block_senders();
         self.active.remove(piece, cx.leases.pieces_mut());
-        self.counters.failed_pieces += 1;
-        self.notes.push_back(Note::Failed(piece, contributors.len()));
+        self.counters.note_failed_piece();
+        self.notes.leave(Note::Failed(piece, contributors.len()));
         if !restored {
             self.paroles.fail(piece, &contributors, cx.now);
         }
@@ -150,10 +153,10 @@ impl Swarm {
         digests: Vec<Digest>,
         cx: &mut Cx,
     ) {
-        self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
-        if self.failures.blames.is_waiting(piece) && self.range_of_leaves(piece).is_some() {
-            self.failures.digesting.insert(piece, Digesting::Leaves);
-            self.notes.push_back(Note::Culprit(piece));
+        self.failures.remember(piece, senders, digests, cx.conf.requests.max_blames);
+        if self.failures.is_waiting(piece) && self.range_of_leaves(piece).is_some() {
+            self.failures.await_answer(piece, Digesting::Leaves);
+            self.notes.leave(Note::Culprit(piece));
         } else {
             self.fetch_anew(piece);
         }
@@ -161,15 +164,15 @@ impl Swarm {
 
     /// Nothing of a bad piece can be kept.
     fn fetch_anew(&mut self, piece: PieceIndex) {
-        self.counters.wasted += u64::from(self.geometry.piece_len(piece));
+        self.counters.waste(u64::from(self.geometry.piece_len(piece)));
         self.picker.put_back(piece);
-        self.refill = true;
+        self.refills.want();
     }
 
     /// The leaves of a bad piece are not waited for any more.
     pub(crate) fn forgo_leaves(&mut self, piece: PieceIndex) {
-        if let Some(Digesting::Leaves) = self.failures.digesting.get(&piece) {
-            self.failures.digesting.remove(&piece);
+        if self.failures.awaits_leaves(piece) {
+            self.failures.take_awaited(piece);
             self.fetch_anew(piece);
         }
     }
@@ -179,39 +182,41 @@ impl Swarm {
     pub(crate) fn handle_leaves(&mut self, piece: PieceIndex, leaves: &[Node], cx: &mut Cx) {
         let blocks = self.geometry.block_count(piece) as usize;
         let good: Vec<_> = leaves.iter().take(blocks).map(short).collect();
-        let same = self.failures.blames.same(piece, &good);
+        let same = self.failures.same(piece, &good);
         self.convict(piece, &good);
-        let Some(Digesting::Leaves) = self.failures.digesting.get(&piece) else { return };
+        if !self.failures.awaits_leaves(piece) {
+            return;
+        }
         let kept = same.filter(|blocks| blocks.ones() > 0);
         let Some(blocks) = kept.filter(|_| self.picker.level(piece) != Priority::Skip) else {
             return self.forgo_leaves(piece);
         };
-        self.failures.digesting.remove(&piece);
+        self.failures.take_awaited(piece);
         let bad = (0..self.geometry.block_count(piece)).filter(|&nth| !blocks.has(nth));
         let bad = bad.filter_map(|nth| self.geometry.nth_block(piece, nth));
-        self.counters.wasted += bad.map(|block| u64::from(block.len)).sum::<u64>();
+        self.counters.waste(bad.map(|block| u64::from(block.len)).sum::<u64>());
         // It is known who is to blame: the rest may come from all others.
         self.paroles.settle(piece);
         self.picker.put_back(piece);
         self.restore(&PartialPiece { piece, blocks }, cx);
-        self.refill = true;
+        self.refills.want();
     }
 
     fn digest(&mut self, piece: PieceIndex, what: Digesting, cx: &mut Cx) {
-        self.failures.digesting.insert(piece, what);
-        self.jobs_out += 1;
+        self.failures.await_answer(piece, what);
+        self.work.begin();
         cx.job(Job::Digests { torrent: self.torrent(), piece });
     }
 
     pub(super) fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
-        for guilty in self.failures.blames.settle(piece, good) {
+        for guilty in self.failures.settle(piece, good) {
             self.accuse(guilty, piece);
         }
     }
 
     /// `guilty` has sent bad data of `piece`.
     fn accuse(&mut self, guilty: Supplier, piece: PieceIndex) {
-        self.notes.push_back(match guilty {
+        self.notes.leave(match guilty {
             Supplier::Peer(peer) => Note::Ban(peer),
             Supplier::WebSeed(seed) => Note::BadWebSeed(seed, piece),
         });

@@ -3,36 +3,61 @@
 
 use super::Swarm;
 use crate::{
-    base::{bitfield::Bitfield, files::Priority, geometry::PieceIndex},
-    torrent::cx::Cx,
+    base::{
+        bitfield::Bitfield,
+        files::Priority,
+        geometry::{Geometry, PieceIndex},
+        rng::Rng,
+    },
+    torrent::{cx::Cx, picker::Picker},
 };
+
+/// The pieces that are had, and how much that is of what is wanted.
+#[derive(Debug)]
+pub(super) struct Stock {
+    have: Bitfield,
+    amounts: Amounts,
+}
 
 /// How much there is and how much is wanted, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Amounts {
+struct Amounts {
     /// Of pieces that are had.
-    pub(crate) have_bytes: u64,
+    have_bytes: u64,
     /// Of pieces that are not skipped.
-    pub(crate) wanted_bytes: u64,
+    wanted_bytes: u64,
     /// Of those, the ones that are had.
-    pub(crate) wanted_have_bytes: u64,
+    wanted_have_bytes: u64,
     /// How many pieces are not skipped and not had.
-    pub(crate) missing: u32,
+    missing: u32,
 }
 
-impl Swarm {
-    /// Begins anew with these pieces. Nothing may be in progress.
-    pub(crate) fn set_have(&mut self, have: Bitfield) {
-        self.have = have;
-        self.recount();
+impl Stock {
+    /// Nothing, and nothing is counted.
+    pub(super) fn new(geometry: &Geometry) -> Self {
+        Self { have: Bitfield::none(geometry.piece_count()), amounts: Amounts::default() }
     }
 
-    /// Counts anew what is had and wanted.
-    pub(crate) fn recount(&mut self) {
+    pub(super) fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// A piece of so many bytes is had from now on.
+    fn add(&mut self, piece: PieceIndex, len: u64, is_wanted: bool) {
+        if self.have.set(piece) {
+            self.amounts.have_bytes += len;
+            if is_wanted {
+                self.amounts.wanted_have_bytes += len;
+                self.amounts.missing = self.amounts.missing.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Counts anew what is had and wanted, each piece with its length.
+    fn recount(&mut self, pieces: impl Iterator<Item = (PieceIndex, u64, bool)>) {
         let mut amounts = Amounts::default();
-        for piece in self.geometry.pieces() {
-            let (len, has) = (u64::from(self.geometry.piece_len(piece)), self.have.has(piece));
-            let wanted = !self.is_skipped(piece);
+        for (piece, len, wanted) in pieces {
+            let has = self.have.has(piece);
             amounts.have_bytes += if has { len } else { 0 };
             amounts.wanted_bytes += if wanted { len } else { 0 };
             amounts.wanted_have_bytes += if wanted && has { len } else { 0 };
@@ -41,31 +66,104 @@ impl Swarm {
         self.amounts = amounts;
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn missing(&self) -> u32 {
+        self.amounts.missing
+    }
+}
+
+impl Swarm {
+    /// Begins anew with these pieces. Nothing may be in progress.
+    pub(crate) fn set_have(&mut self, have: Bitfield) {
+        self.stock.have = have;
+        self.recount();
+    }
+
+    /// The pieces that are had.
+    pub(crate) fn have(&self) -> &Bitfield {
+        &self.stock.have
+    }
+
+    /// Bytes of pieces that are had.
+    pub(crate) fn have_bytes(&self) -> u64 {
+        self.stock.amounts.have_bytes
+    }
+
+    /// Bytes of pieces that are not skipped.
+    pub(crate) fn wanted_bytes(&self) -> u64 {
+        self.stock.amounts.wanted_bytes
+    }
+
+    /// Of those, the bytes of pieces that are had.
+    pub(crate) fn wanted_have_bytes(&self) -> u64 {
+        self.stock.amounts.wanted_have_bytes
+    }
+
+    /// Counts anew what is had and wanted.
+    pub(crate) fn recount(&mut self) {
+        let Self { stock, geometry, picker, .. } = self;
+        stock.recount(geometry.pieces().map(|piece| {
+            let len = u64::from(geometry.piece_len(piece));
+            (piece, len, picker.level(piece) != Priority::Skip)
+        }));
+    }
+
+    /// As much is had and wanted as in the ledger before this one, until it is known what is there.
+    pub(crate) fn inherit_amounts(&mut self, earlier: &Self) {
+        self.stock.amounts = earlier.stock.amounts;
+    }
+
+    /// What is there is known: pieces that are wanted as `levels` says may be picked and ordered.
+    pub(crate) fn open(&mut self, levels: Vec<Priority>, sequential: bool, rng: &mut Rng) {
+        let geometry = self.geometry.clone();
+        self.picker = Picker::new(geometry, &self.stock.have, levels, sequential, rng);
+        self.set_unknown_aside();
+        self.recount();
+        self.allow_orders();
+    }
+
+    /// Pieces are picked in order, or the rarest first.
+    pub(crate) fn set_sequential(&mut self, sequential: bool) {
+        self.picker.set_sequential(sequential);
+        self.refills.want();
+    }
+
+    /// Whether pieces are picked in order.
+    pub(crate) fn is_sequential(&self) -> bool {
+        self.picker.is_sequential()
+    }
+
     /// A piece was found on disk and is good.
     pub(crate) fn add_checked(&mut self, piece: PieceIndex) {
         self.paroles.settle(piece);
-        if self.have.set(piece) {
-            let len = u64::from(self.geometry.piece_len(piece));
-            self.amounts.have_bytes += len;
-            if self.picker.level(piece) != Priority::Skip {
-                self.amounts.wanted_have_bytes += len;
-                self.amounts.missing = self.amounts.missing.saturating_sub(1);
-            }
-        }
+        let is_wanted = !self.is_skipped(piece);
+        self.stock.add(piece, u64::from(self.geometry.piece_len(piece)), is_wanted);
+    }
+
+    /// `piece` is not picked any more.
+    #[cfg(test)]
+    pub(crate) fn set_aside(&mut self, piece: PieceIndex) {
+        self.picker.take(piece);
+    }
+
+    /// Whether no wanted piece is to be had from any connected peer.
+    #[cfg(test)]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.picker.is_exhausted()
     }
 
     /// Whether `piece` is to be had and is not.
     pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
-        !self.have.has(piece) && self.picker.level(piece) != Priority::Skip
+        !self.stock.have.has(piece) && self.picker.level(piece) != Priority::Skip
     }
 
     /// Whether we have every piece that is wanted.
     pub(crate) fn is_finished(&self) -> bool {
-        self.amounts.missing == 0
+        self.stock.amounts.missing == 0
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.have.is_full()
+        self.stock.have.is_full()
     }
 
     pub(crate) fn is_skipped(&self, piece: PieceIndex) -> bool {
@@ -87,22 +185,22 @@ impl Swarm {
                 continue;
             }
             self.picker.set_level(piece, new);
-            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
+            let busy = self.active.contains(piece) || self.failures.is_looked_at(piece);
             let unknown = self.expected(piece).is_none();
-            if old == Priority::Skip && !busy && !unknown && !self.have.has(piece) {
+            if old == Priority::Skip && !busy && !unknown && !self.stock.have.has(piece) {
                 self.picker.put_back(piece);
             }
         }
         self.recount();
-        self.refill = true;
+        self.refills.want();
     }
 
     /// Pieces whose hash is not known cannot be verified: they are wanted, and not picked.
-    pub(crate) fn set_unknown_aside(&mut self) {
+    fn set_unknown_aside(&mut self) {
         if self.hashes().is_complete() {
             return;
         }
-        for piece in self.geometry.pieces().filter(|&piece| !self.have.has(piece)) {
+        for piece in self.geometry.pieces().filter(|&piece| !self.stock.have.has(piece)) {
             if self.expected(piece).is_none() {
                 self.picker.take(piece);
             }
@@ -122,9 +220,9 @@ impl Swarm {
         if self.picker.level(piece) == Priority::Skip
             && let Some(progress) = self.active.get(piece).filter(|p| !p.is_out())
         {
-            self.counters.wasted += progress.received_len();
+            self.counters.waste(progress.received_len());
             self.active.remove(piece, cx.leases.pieces_mut());
-            self.refill = true;
+            self.refills.want();
         }
     }
 }

@@ -302,7 +302,7 @@ impl WebSeeds {
         seed.succeed();
         seed.has(work.metainfo);
         if let Some(has) = seed.set_counted(true) {
-            work.swarm.picker.add_peer(has);
+            work.swarm.add_web_seed(has);
         }
         if let Some(order) = &mut fetch.order {
             order.end_part();
@@ -339,7 +339,7 @@ impl WebSeeds {
         }
         let was_counted = seed.is_proven();
         if let Some(has) = seed.set_counted(false) {
-            work.swarm.picker.remove_peer(has);
+            work.swarm.remove_web_seed(has);
         }
         let Work { metainfo, cx, .. } = work;
         let (told, retry_in) = seed.fail(cx.now, file, error, gave, metainfo, &cx.conf);
@@ -347,7 +347,7 @@ impl WebSeeds {
             && retry_in.is_none()
             && let Some(has) = seed.set_counted(true)
         {
-            work.swarm.picker.add_peer(has);
+            work.swarm.add_web_seed(has);
         }
         let shown = seed.shown();
         tell(shown, told, retry_in, work);
@@ -365,14 +365,14 @@ impl WebSeeds {
             spans(&metainfo.files, range).map(|span| span.file).filter(regular).collect();
         let was_counted = seed.is_proven();
         if let Some(has) = seed.set_counted(false) {
-            work.swarm.picker.remove_peer(has);
+            work.swarm.remove_web_seed(has);
         }
         let (errors, is_banned) = (seed.accuse(&files, metainfo), seed.is_banned());
         if was_counted
             && !is_banned
             && let Some(has) = seed.set_counted(true)
         {
-            work.swarm.picker.add_peer(has);
+            work.swarm.add_web_seed(has);
         }
         let shown = seed.shown();
         for error in errors {
@@ -428,7 +428,7 @@ impl WebSeeds {
             self.drop_fetch(key, work);
         }
         if let Some(has) = self.seeds.get_mut(nth).and_then(|seed| seed.set_counted(false)) {
-            work.swarm.picker.remove_peer(has);
+            work.swarm.remove_web_seed(has);
         }
         self.look_at = None;
     }
@@ -440,7 +440,7 @@ impl WebSeeds {
         }
         for seed in &mut self.seeds {
             if let Some(has) = seed.set_counted(false) {
-                work.swarm.picker.remove_peer(has);
+                work.swarm.remove_web_seed(has);
             }
         }
         self.look_at = None;

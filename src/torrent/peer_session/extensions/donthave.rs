@@ -26,7 +26,7 @@ fn handle(
 ) -> Result<(), Fault> {
     match payload.try_into() {
         Ok(piece) => {
-            let piece = swarm.geometry.piece(u32::from_be_bytes(piece))?;
+            let piece = swarm.geometry().piece(u32::from_be_bytes(piece))?;
             session.handle_lost(piece, swarm, cx)
         }
         Err(_) => Ok(()),
@@ -74,8 +74,8 @@ mod tests {
         let block = session.pipeline().asked().next().unwrap();
         let other = session.pipeline().asked().find(|b| b.piece != block.piece).unwrap().piece;
         lose(session, block.piece, &mut swarm, &mut cx);
-        assert_eq!(swarm.picker.availability(block.piece), 0);
-        assert_eq!(swarm.picker.availability(other), 1);
+        assert_eq!(swarm.availability(block.piece), 0);
+        assert_eq!(swarm.availability(other), 1);
         assert!(session.pipeline().asked().all(|asked| asked.piece != block.piece));
         assert!(!session.is_seed() && session.is_interested());
         // By BEP 6 it turns down what was on order, which is no offence, and is asked for the rest.
@@ -87,7 +87,7 @@ mod tests {
         swarm.audit(&[&*session], None, &cx.conf).unwrap();
         // It may come back.
         hear(session, &[Message::Have(piece)], &mut swarm, &mut cx);
-        assert!(session.is_seed() && swarm.picker.availability(block.piece) == 1);
+        assert!(session.is_seed() && swarm.availability(block.piece) == 1);
         swarm.audit(&[&*session], None, &cx.conf).unwrap();
     }
 
@@ -100,11 +100,11 @@ mod tests {
         hear(session, &[Message::Have(3), Message::Have(4)], &mut swarm, &mut cx);
         for n in [3, 3, 4] {
             assert!(session.is_interested());
-            let piece = swarm.geometry.piece(n).unwrap();
+            let piece = swarm.geometry().piece(n).unwrap();
             lose(session, piece, &mut swarm, &mut cx);
             session.audit(&swarm, &cx.conf).unwrap();
         }
-        assert!(!session.is_interested() && swarm.picker.is_exhausted());
+        assert!(!session.is_interested() && swarm.is_exhausted());
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
         let session = &mut sessions[0];
         hear(session, &[Message::Have(3)], &mut swarm, &mut cx);
         sent(session);
-        let piece = swarm.geometry.piece(3).unwrap();
+        let piece = swarm.geometry().piece(3).unwrap();
         lose(session, piece, &mut swarm, &mut cx);
         assert_eq!(sent(session), bytes(&[Message::Have(3)]));
         // One that it never had says nothing new.

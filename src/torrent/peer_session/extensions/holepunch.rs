@@ -53,9 +53,9 @@ fn handle(
         return Ok(());
     };
     match kind {
-        HolepunchKind::Rendezvous => swarm.notes.push_back(Note::Rendezvous(key, addr)),
+        HolepunchKind::Rendezvous => swarm.note(Note::Rendezvous(key, addr)),
         HolepunchKind::Connect => {
-            swarm.notes.push_back(Note::Punch(from.ip().to_canonical(), addr));
+            swarm.note(Note::Punch(from.ip().to_canonical(), addr));
         }
         HolepunchKind::Error(failure) => {
             log::debug!("{from} cannot connect us with {addr}: {failure:?}");

@@ -71,7 +71,7 @@ impl PeerSession {
                     (None, want) => {
                         self.peer.extensions.metadata.owed.push(block);
                         if want == Want::Read {
-                            swarm.notes.push_back(Note::ReadInfo);
+                            swarm.note(Note::ReadInfo);
                         }
                         return;
                     }

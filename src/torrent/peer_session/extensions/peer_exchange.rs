@@ -46,7 +46,7 @@ fn handle(
     let heard = &mut session.peer.extensions.peer_exchange.heard;
     let peers = heard.handle_message(cx.now, from, &message, most)?;
     if !peers.is_empty() {
-        swarm.notes.push_back(Note::Named(from, peers));
+        swarm.note(Note::Named(from, peers));
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ impl PeerSession {
         swarm: &mut Swarm,
     ) {
         self.peer.extensions.upload_only = upload_only;
-        swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+        swarm.look_at_shown();
     }
 
     /// Tells the peer that we want no data, or do so again: by the message it asked for, or by

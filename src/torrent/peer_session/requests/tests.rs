@@ -29,9 +29,9 @@ fn reject_of_a_cancelled_request_is_no_fault() {
     };
     hear(session, &[Message::HaveAll, Message::Unchoke], &mut swarm, &mut cx);
     let blocks: Vec<Block> = swarm
-        .geometry
+        .geometry()
         .pieces()
-        .flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap()))
+        .flat_map(|p| [0, 1].map(|n| swarm.geometry().nth_block(p, n).unwrap()))
         .collect();
     let mut cancelled = 0;
     for &block in &blocks {
@@ -82,8 +82,8 @@ fn choking_peer_counts_as_fetched_from_only_for_lacked_pieces() {
     assert_eq!(cx.leases.fetchers(), 40);
     assert!(cx.fair_share() < alone / 4);
     for n in [3, 4] {
-        let piece = swarm.geometry.piece(n).unwrap();
-        swarm.picker.take(piece);
+        let piece = swarm.geometry().piece(n).unwrap();
+        swarm.set_aside(piece);
         swarm.add_checked(piece);
         sessions.iter_mut().for_each(|s| s.handle_our_have(piece, true, &mut swarm, &mut cx));
     }
@@ -94,7 +94,7 @@ fn choking_peer_counts_as_fetched_from_only_for_lacked_pieces() {
     hear(&mut sessions[0], &[Message::Unchoke], &mut swarm, &mut cx);
     assert_eq!(cx.leases.fetchers(), 1);
     // While the disk fails nothing can be asked for.
-    swarm.requesting = false;
+    swarm.stop_orders();
     sessions[0].refill(&mut swarm, &mut cx);
     assert_eq!(cx.leases.fetchers(), 0);
 }
@@ -108,7 +108,7 @@ fn asked(session: &PeerSession) -> Vec<u32> {
 fn sequential_download_begins_at_piece_zero_despite_hints() {
     let mut cx = world();
     let mut swarm = leech(&mut cx);
-    swarm.picker.set_sequential(true);
+    swarm.set_sequential(true);
     let mut sessions = peers(2, &swarm, &mut cx);
     let hello = [
         Message::HaveAll,
@@ -127,8 +127,8 @@ fn sequential_download_begins_at_piece_zero_despite_hints() {
     assert!(first.len() >= 4 && first.is_sorted() && first[0] == 0, "{first:?}");
     // What is allowed and next may be had of a peer that chokes.
     let mut swarm = leech(&mut cx);
-    swarm.picker.set_sequential(true);
-    swarm.picker.take(swarm.geometry.piece(0).unwrap());
+    swarm.set_sequential(true);
+    swarm.set_aside(swarm.geometry().piece(0).unwrap());
     hear(&mut peers(1, &swarm, &mut cx)[0], &hello, &mut swarm, &mut cx);
     assert!(swarm.is_busy(), "piece 1 is begun");
 }
@@ -142,11 +142,12 @@ fn good_piece_makes_no_peer_with_full_pipeline_look_for_more() {
     sessions
         .iter_mut()
         .for_each(|s| hear(s, &[Message::HaveAll, Message::Unchoke], &mut swarm, &mut cx));
-    assert!(swarm.unfilled.is_empty() && !swarm.refill, "each has as much on order as it takes");
+    let may_look = |swarm: &Swarm| swarm.unfilled().next().is_some() || swarm.wants_refill();
+    assert!(!may_look(&swarm), "each has as much on order as it takes");
     let first = sessions[0].pipeline().asked().next().unwrap().piece;
     let data = vec![7; 2 * 16 * 1024];
     let blocks: Vec<Block> =
-        (0..2).map(|nth| swarm.geometry.nth_block(first, nth).unwrap()).collect();
+        (0..2).map(|nth| swarm.geometry().nth_block(first, nth).unwrap()).collect();
     for block in blocks {
         let (piece, begin) = (first.get(), block.begin);
         let message = Message::Piece { piece, begin, data: &data[..block.len as usize] };
@@ -157,13 +158,13 @@ fn good_piece_makes_no_peer_with_full_pipeline_look_for_more() {
     let (result, buf) = (Ok(Verdict::Good), Some(buf));
     let done = RunDone { piece: first, begin: 0, buf, result, digests: None, root: None };
     swarm.handle_run(done, &mut cx).unwrap();
-    assert!(swarm.have.has(first) && swarm.unfilled.is_empty() && !swarm.refill);
+    assert!(swarm.have().has(first) && !may_look(&swarm));
     // One that turns a block down waits for the others, and is the only one that is looked at.
     let block = sessions[10].pipeline().asked().next().unwrap();
     let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
     hear(&mut sessions[10], &[Message::Reject { piece, begin, len }], &mut swarm, &mut cx);
-    assert!(swarm.refill);
-    assert_eq!(swarm.unfilled.iter().copied().collect::<Vec<_>>(), [sessions[10].link()]);
+    assert!(swarm.wants_refill());
+    assert_eq!(swarm.unfilled().collect::<Vec<_>>(), [sessions[10].link()]);
 }
 
 /// With hundreds of quick peers all memory is on order at any time; copies of what is a little late

@@ -32,7 +32,7 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     let mut session = peer([10, 0, 0, 1], &swarm, &mut cx);
     hear(&mut session, &[Message::HaveNone, Message::Interested], &mut swarm, &mut cx);
     let set = allowed_set(&session, &swarm, &cx);
-    let other = swarm.geometry.pieces().find(|piece| !set.contains(piece)).unwrap();
+    let other = swarm.geometry().pieces().find(|piece| !set.contains(piece)).unwrap();
     let allowed = set[0];
     session.set_choking(false, &mut cx);
     said(&mut session);
@@ -74,7 +74,7 @@ fn few_choked_peers_are_served_at_a_time() {
             session
         })
         .collect();
-    swarm.favours.limit = 2;
+    swarm.limit_favours(2);
     let turned_down = |session: &mut PeerSession, swarm: &mut Swarm, cx: &mut Cx| {
         let piece = allowed_set(session, swarm, cx)[0];
         hear(session, &[request(piece, 0), request(piece, BLOCK_LEN)], swarm, cx);
@@ -82,25 +82,25 @@ fn few_choked_peers_are_served_at_a_time() {
     };
     let all: Vec<usize> =
         crowd.iter_mut().map(|session| turned_down(session, &mut swarm, &mut cx)).collect();
-    assert_eq!((all, swarm.favours.served), (vec![0, 0, 2, 2], 2));
+    assert_eq!((all, swarm.favoured()), (vec![0, 0, 2, 2], 2));
     // A peer that has got what it asked for makes room, and so does one that leaves or gets a slot.
     crowd[0].uploads.queue.clear();
     crowd[0].handle_sent(0, &mut swarm, &mut cx);
-    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favours.served), (0, 2));
+    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favoured()), (0, 2));
     crowd.remove(1).leave(&mut swarm, &mut cx);
-    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favours.served), (0, 2));
+    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favoured()), (0, 2));
     crowd[1].set_choking(false, &mut cx);
     hear(&mut crowd[1], &[Message::KeepAlive], &mut swarm, &mut cx);
-    assert_eq!(swarm.favours.served, 1);
+    assert_eq!(swarm.favoured(), 1);
     // A peer with as many pieces as the set has is none that needs help to begin.
     let pieces: Vec<Message<'_>> =
         (0..cx.conf.uploads.allowed_fast as u32).map(Message::Have).collect();
     hear(&mut crowd[0], &pieces, &mut swarm, &mut cx);
-    assert_eq!((turned_down(&mut crowd[0], &mut swarm, &mut cx), swarm.favours.served), (2, 1));
+    assert_eq!((turned_down(&mut crowd[0], &mut swarm, &mut cx), swarm.favoured()), (2, 1));
 }
 
 /// The pieces that the peer may ask for while choked.
 fn allowed_set(session: &PeerSession, swarm: &Swarm, cx: &Cx) -> Vec<PieceIndex> {
     let k = cx.conf.uploads.allowed_fast;
-    allowed_fast(session.who().addr.ip(), INFO_HASH, &swarm.geometry, k)
+    allowed_fast(session.who().addr.ip(), INFO_HASH, swarm.geometry(), k)
 }
