@@ -149,7 +149,7 @@ impl Verbs<'_> {
         let filter = Arc::new(filter);
         self.engine.cx.leases.set_filter(filter.clone());
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            torrent.peers.candidates_mut().set_filter(filter.clone());
+            torrent.set_filter(filter.clone());
         }
         self.engine.close_where("the filter blocks its address", |ip| filter.blocks(ip));
     }
@@ -165,7 +165,7 @@ impl Verbs<'_> {
             return;
         }
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            torrent.peers.candidates_mut().forget_all(|known| known.to_canonical() == ip);
+            torrent.forget_candidates(|known| known.to_canonical() == ip);
         }
         self.engine.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
     }
@@ -176,7 +176,7 @@ impl Verbs<'_> {
         let ip = ip.to_canonical();
         let mut lifted = self.engine.access.bans.lift(|banned| banned == ip);
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            lifted |= torrent.peers.candidates_mut().unban(ip);
+            lifted |= torrent.unban(ip);
         }
         lifted
     }
@@ -222,15 +222,15 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(torrent) else { return false };
         let cx = &mut self.cx;
         if self.access.bans.is_banned(cx.now, addr.ip().to_canonical()) {
-            torrent.peers.candidates_mut().forget_all(|ip| ip == addr.ip());
+            torrent.forget_candidates(|ip| ip == addr.ip());
             return false;
         }
         if self.access.ourselves.contains(&addr) {
-            torrent.peers.candidates_mut().forget(addr);
+            torrent.forget_candidate(addr);
             return false;
         }
         if self.access.host(addr.ip()).connections >= cx.conf.peers.max_per_host {
-            torrent.peers.candidates_mut().postpone(cx.now, addr, &mut cx.rng, &cx.conf);
+            torrent.postpone_candidate(addr, cx);
             torrent.schedule(cx);
             return false;
         }
@@ -258,7 +258,7 @@ impl Engine {
         if self.cx.leases.external_mut().poll_changed() {
             let ours = self.cx.leases.external().ours(self.cx.leases.ports());
             for (_, torrent) in self.torrents.iter_mut() {
-                torrent.peers.candidates_mut().set_ours(ours);
+                torrent.set_ours(ours);
             }
         }
     }

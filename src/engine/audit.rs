@@ -39,12 +39,12 @@ impl Engine {
         let fetchers = self
             .torrents
             .iter()
-            .flat_map(|(_, t)| t.peers.iter())
+            .flat_map(|(_, t)| t.peers().iter())
             .filter(|(_, s)| s.is_fetching())
             .count();
         let (mut web, mut fetching) = (0, 0);
         for (_, torrent) in self.torrents.iter() {
-            let seeds = torrent.web_seeds.as_deref();
+            let seeds = torrent.web_seeds();
             let (all, busy, _) = seeds.map_or((0, 0, 0), |seeds| seeds.connections());
             (web, fetching) = (web + all, fetching + busy);
         }
@@ -108,18 +108,18 @@ impl Engine {
             let dials = connections()
                 .filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none())
                 .count();
-            if dials != torrent.peers.dials() {
+            if dials != torrent.peers().dials() {
                 return Err(format!(
                     "a torrent has {dials} connections to be and counts {}",
-                    torrent.peers.dials()
+                    torrent.peers().dials()
                 ));
             }
             let sessions =
                 connections().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
-            if sessions != torrent.peers.len() {
+            if sessions != torrent.peers().len() {
                 return Err(format!(
                     "a torrent has {sessions} greeted connections and {} sessions",
-                    torrent.peers.len()
+                    torrent.peers().len()
                 ));
             }
         }
@@ -168,7 +168,7 @@ impl Engine {
             .connections
             .get(connection)
             .and_then(|l: &Connection| l.session().zip(l.torrent))?;
-        self.torrents.get(torrent)?.peers.get(session)
+        self.torrents.get(torrent)?.peers().get(session)
     }
 
     /// Whether a torrent lacks a piece that it is to fetch.

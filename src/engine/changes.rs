@@ -14,7 +14,7 @@ use crate::{
     alert::TorrentStats,
     base::{arena::Key, ids::TorrentId},
     engine::{Engine, Verbs},
-    torrent::queue_request::Seen,
+    torrent::Torrent,
 };
 
 /// Removed torrents that are remembered for those who ask late.
@@ -55,8 +55,8 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Something happened to a torrent.
-    pub(super) fn touch(&mut self, key: Key, seen: &mut Seen) {
-        if !std::mem::replace(&mut seen.touched, true) {
+    pub(super) fn touch(&mut self, key: Key, torrent: &mut Torrent) {
+        if torrent.touch() {
             self.touched.insert(key);
         }
     }
@@ -178,18 +178,10 @@ impl Engine {
         for key in touched {
             let Some(stats) = self.stats(TorrentId(key)) else { continue };
             let Some(torrent) = self.torrents.get_mut(key) else { continue };
-            // Rates rise and sink without anything happening.
-            let counters = torrent.counters();
-            let flowing = counters.is_flowing(now);
-            let seen = &mut torrent.seen;
-            seen.touched = flowing;
-            if seen.touched {
+            if torrent.stays_touched(now) {
                 lively.insert(key);
             }
-            let digest = digest(&stats);
-            if seen.told != Some(digest) {
-                seen.told = Some(digest);
-                let before = std::mem::replace(&mut seen.change, number);
+            if let Some(before) = torrent.note_told(digest(&stats), number) {
                 self.ledger.changed.remove(&(before, key));
                 self.ledger.changed.insert((number, key));
             }

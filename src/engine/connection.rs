@@ -191,7 +191,7 @@ impl Engine {
     pub(super) fn dial(&mut self, torrent: Key, addr: SocketAddr) {
         if let Some(t) = self.torrents.get(torrent) {
             let policy = t.encryption(&self.cx.conf);
-            let opening = t.peers.candidates().opening(addr, policy);
+            let opening = t.peers().candidates().opening(addr, policy);
             self.dial_as(torrent, addr, Crypto::new(opening, false));
         }
     }
@@ -202,7 +202,7 @@ impl Engine {
         self.dialing.count += 1;
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
-            torrent.peers.note_dial();
+            torrent.begin_dial();
         }
         self.open_transport(connection);
     }
@@ -213,8 +213,8 @@ impl Engine {
         let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(connection.state, State::Connecting) {
             self.dialing.count = self.dialing.count.saturating_sub(1);
-            let by_v2 = torrent.peers.candidates().is_dialled_by_v2(connection.who.addr);
-            let (info_hash, upgrade) = torrent.identity.dial_hash(by_v2);
+            let by_v2 = torrent.peers().candidates().is_dialled_by_v2(connection.who.addr);
+            let (info_hash, upgrade) = torrent.identity().dial_hash(by_v2);
             self.begin_preambles(key, info_hash, upgrade);
         }
         // It no longer counts as being dialled, so another may be.
@@ -293,7 +293,7 @@ impl Engine {
             return hello.map_or(0, |hello| hello.poll_transmit(out, usize::MAX));
         };
         let torrent = self.torrents.get_mut(torrent);
-        let tx = torrent.and_then(|torrent| torrent.peers.tx_mut(session));
+        let tx = torrent.and_then(|torrent| torrent.tx_mut(session));
         tx.map_or(0, |tx| tx.poll_transmit(out, quota))
     }
 
@@ -305,7 +305,7 @@ impl Engine {
                 self.throttle.spend_up(self.cx.now, key, torrent, bytes);
                 let key = torrent;
                 if let Some(torrent) = self.torrents.get_mut(key) {
-                    self.ledger.touch(key, &mut torrent.seen);
+                    self.ledger.touch(key, torrent);
                     torrent.handle_sent(session, bytes, &mut self.cx);
                 }
             }
@@ -361,19 +361,14 @@ impl Engine {
                 let (now, addr) = (self.cx.now, connection.who.addr);
                 let until = now + self.ways.proxy.pause(&self.cx.conf.proxy);
                 if let Some(t) = self.torrents.get_mut(t) {
-                    t.peers.candidates_mut().put_back(addr, until);
+                    t.put_back_candidate(addr, until);
                 }
             }
             if cause == CloseCause::Exhausted
                 && let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get_mut(t))
                 && !connection.who.incoming
             {
-                torrent.peers.candidates_mut().postpone(
-                    self.cx.now,
-                    connection.who.addr,
-                    &mut self.cx.rng,
-                    &self.cx.conf,
-                );
+                torrent.postpone_candidate(connection.who.addr, &mut self.cx);
             }
             let is_ours = matches!(cause, CloseCause::Exhausted | CloseCause::Proxy(_));
             let is_unheard = connection.is_unheard() && !is_ours;
@@ -462,13 +457,13 @@ impl Engine {
                 return self.meet_ourselves(key, who, handshake);
             }
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
-            Some(t) if t.peers.candidates().is_banned(self.cx.now, who) => Some("it is banned"),
+            Some(t) if t.peers().candidates().is_banned(self.cx.now, who) => Some("it is banned"),
             Some(t) if !connection.crypto.fits(t, &self.cx.conf) => Some(UNFIT),
             Some(t) if t.is_waking() => {
                 wakes = true;
                 None
             }
-            Some(t) => match t.peers.twin(who, handshake.peer_id) {
+            Some(t) => match t.peers().twin(who, handshake.peer_id) {
                 Some(twin) if twin.across && self.outlives(who, handshake.peer_id, twin.used) => {
                     self.close(twin.link, TWIN);
                     None
@@ -482,8 +477,8 @@ impl Engine {
                     None
                 }
                 Some(_) => Some(AGAIN),
-                None if t.peers.len() < self.cx.conf.peers.max_per_torrent => None,
-                None => match t.peers.least_worthy(who.addr) {
+                None if t.peers().len() < self.cx.conf.peers.max_per_torrent => None,
+                None => match t.peers().least_worthy(who.addr) {
                     // A peer that we dialled when there was room is not worth ending another
                     // connection for.
                     Some(least) if who.incoming => {
@@ -495,7 +490,7 @@ impl Engine {
             },
         };
         if let Some((twin, t)) = twin_stays.zip(torrent.and_then(|t| self.torrents.get_mut(t))) {
-            t.peers.keep_twin(twin, who);
+            t.keep_twin(twin, who);
         }
         if let Some(reason) = refusal {
             return self.close(key, reason);
@@ -509,10 +504,9 @@ impl Engine {
         };
         connection.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
-        let said = t.identity.answer_to(&handshake, who.incoming);
+        let said = t.identity().answer_to(&handshake, who.incoming);
         if !who.incoming {
-            t.peers.note_dial_over();
-            t.peers.candidates_mut().note_opened(who.addr, connection.crypto.opening);
+            t.handle_dial_greeted(who.addr, connection.crypto.opening);
         } else {
             self.access.handle_greeted(who.addr.ip());
             connection.hello().push_bytes(&handshake::ours(
@@ -555,7 +549,7 @@ impl Engine {
             let torrent = self.connections.get(key).and_then(|connection| connection.torrent);
             self.close(key, "it is ourselves");
             if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
-                torrent.peers.candidates_mut().forget(who.addr);
+                torrent.forget_candidate(who.addr);
             }
         } else if let Some(connection) = self.connections.get_mut(key) {
             connection.state = State::Mirror;
@@ -632,10 +626,7 @@ impl Engine {
         if let Some(torrent) = connection.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
                 if !connection.who.incoming && connection.session().is_none() {
-                    t.peers.note_dial_over();
-                    if connection.crypto.is_second {
-                        t.peers.candidates_mut().note_both_failed(connection.who.addr);
-                    }
+                    t.handle_dial_failed(connection.who.addr, connection.crypto.is_second);
                 }
                 t.handle_gone(connection.who, connection.session(), reason, &mut self.cx);
             }

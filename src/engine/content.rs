@@ -38,7 +38,7 @@ impl Engine {
     /// The metainfo of a torrent; `None` if there is no such torrent, or its metainfo is not known
     /// yet. Of a torrent in a session folder it is without its [`raw`](Metainfo::raw) bytes.
     pub fn metainfo(&self, id: TorrentId) -> Option<Arc<Metainfo>> {
-        self.torrents.get(id.0)?.content.metainfo().cloned()
+        self.torrents.get(id.0)?.content().metainfo().cloned()
     }
 
     /// A worker has computed something for a torrent.
@@ -63,7 +63,7 @@ impl Engine {
     /// torrent's metainfo, with the trackers and web seeds of its magnet link, unless the user has
     /// given it one meanwhile.
     fn handle_info(&mut self, key: Key, parsed: Result<Metainfo, MetainfoError>) {
-        if self.torrents.get(key).is_none_or(|torrent| torrent.content.is_known()) {
+        if self.torrents.get(key).is_none_or(|torrent| torrent.content().is_known()) {
             return;
         }
         let id = TorrentId(key);
@@ -95,15 +95,15 @@ impl Verbs<'_> {
     ) -> Result<(), MetainfoRefused> {
         let Engine { torrents, cx, queue, .. } = &*self.engine;
         let torrent = torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        if torrent.content.is_known() {
+        if torrent.content().is_known() {
             return Err(MetainfoRefused::Known(id));
         }
-        if !is_same(torrent.identity.hashes(), &metainfo.identity) {
+        if !is_same(torrent.identity().hashes(), &metainfo.identity) {
             return Err(MetainfoRefused::OtherTorrent(id));
         }
-        let renames = fitting_renames(&metainfo, torrent.location.renames());
-        if !torrent.location.has_own_storage() {
-            self.engine.check_place(&metainfo, torrent.location.dir(), &renames)?;
+        let renames = fitting_renames(&metainfo, torrent.location().renames());
+        if !torrent.location().has_own_storage() {
+            self.engine.check_place(&metainfo, torrent.location().dir(), &renames)?;
         }
         if cx.recorder.on {
             let order = queue.download_ord(id.0);
@@ -131,8 +131,8 @@ impl Engine {
             identity.wire_hashes().filter_map(|hash| self.by_hash.by_wire_hash(hash)).collect();
         for other in others.into_iter().filter(|&other| other != key) {
             let Some(twin) = self.torrents.get(other) else { continue };
-            let trackers = twin.trackers.announcer().set_by_user().unwrap_or_default();
-            let peers = twin.peers.candidates().worth_keeping(usize::MAX);
+            let trackers = twin.announcer().set_by_user().unwrap_or_default();
+            let peers = twin.peers().candidates().worth_keeping(usize::MAX);
             log::info!("{} and {} are one torrent", TorrentId(key), TorrentId(other));
             if let Some(twin) = self.torrents.get_mut(other) {
                 twin.give_up_record(identity);
@@ -145,7 +145,7 @@ impl Engine {
             self.cx.alerts.push(Alert::Merged { torrent, twin });
         }
         if let Some(torrent) = self.torrents.get(key) {
-            self.by_hash.remove(torrent.identity.hashes(), key);
+            self.by_hash.remove(torrent.identity().hashes(), key);
             self.by_hash.insert(identity, key);
         }
     }

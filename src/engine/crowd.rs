@@ -71,7 +71,7 @@ impl Engine {
             State::Connecting | State::Preambles(_) => (began, GREETING),
             State::Mirror | State::Waiting(_) => return None,
             State::Live(session) => {
-                (self.torrents.get(torrent?)?.peers.mute_since(session)?, SILENCE)
+                (self.torrents.get(torrent?)?.peers().mute_since(session)?, SILENCE)
             }
         };
         (self.cx.now.since(since) >= time).then_some(since)

@@ -204,7 +204,7 @@ impl Engine {
             if let Some((info_hash, peers)) = named
                 && let Some(&torrent) = self.discovery.dht.torrents.get(info_hash)
             {
-                let hashes = self.torrents.get(torrent).map(|torrent| *torrent.identity.hashes());
+                let hashes = self.torrents.get(torrent).map(|torrent| *torrent.identity().hashes());
                 let v2 = hashes.and_then(|hashes| hashes.v2()).map(|hash| hash.truncated());
                 let by_v2 = v2.map(NodeId::from) == Some(*info_hash);
                 found.entry((torrent, by_v2)).or_default().extend(peers);
@@ -261,7 +261,7 @@ impl Engine {
             seed.and_then(|seed| port.map(|port| Announce { port, implied_port: false, seed }));
         let known = self.discovery.dht.told.get(&key);
         // A torrent of a magnet link may turn out to have another hash, too.
-        let count = torrent.map_or(0, |torrent| torrent.identity.hashes().wire_hashes().count());
+        let count = torrent.map_or(0, |torrent| torrent.identity().hashes().wire_hashes().count());
         let same =
             |(hashes, before): &(Vec<NodeId>, _)| *before == announce && hashes.len() == count;
         if seed.is_some() == known.is_some() && known.is_none_or(same) {
@@ -269,7 +269,7 @@ impl Engine {
         }
         let hashes: Vec<_> = match torrent.filter(|_| seed.is_some()) {
             Some(torrent) => torrent
-                .identity
+                .identity()
                 .hashes()
                 .wire_hashes()
                 .map(|hash| NodeId::from(hash.hash))

@@ -33,7 +33,7 @@ impl Engine {
         self.cx.outbox.wake(began + timeout, Sleeper::Peer(key));
         let transports = self.dialled_transports();
         let torrent = torrent.and_then(|torrent| self.torrents.get(torrent));
-        let prefers_utp = torrent.is_some_and(|t| t.peers.candidates().prefers_utp(who.addr));
+        let prefers_utp = torrent.is_some_and(|t| t.peers().candidates().prefers_utp(who.addr));
         if transports == Transports::Utp || (transports.utp() && prefers_utp) {
             self.cx.outbox.wake(began + self.utp_patience(None), Sleeper::Peer(key));
             return self.dial_utp(key, who.addr);
@@ -63,7 +63,7 @@ impl Engine {
                 matches!(connection.state, State::Connecting)
                     && matches!(connection.transport, Transport::Stream)
                     && torrent.is_some_and(|t| {
-                        t.peers.candidates().may_answer_to_utp(connection.who.addr)
+                        t.peers().candidates().may_answer_to_utp(connection.who.addr)
                     })
             })
     }

@@ -193,16 +193,17 @@ impl Engine {
         let Some(t) = self.torrents.get_mut(torrent) else { return false };
         let policy = t.encryption(&self.cx.conf);
         // One that is connected the other way round has no use for a second connection.
-        let has_come = t.peers.may_have_come(who.addr);
-        if !t.is_active() || has_come || !t.peers.candidates().has_other_opening(who.addr, policy) {
+        let has_come = t.peers().may_have_come(who.addr);
+        if !t.is_active() || has_come || !t.peers().candidates().has_other_opening(who.addr, policy)
+        {
             return false;
         }
         if !has_room {
-            t.peers.candidates_mut().note_put_off(who.addr, opening.other());
+            t.put_off_opening(who.addr, opening.other());
             return false;
         }
         log::debug!("{} was not greeted, and is dialled the other way", who.addr);
-        t.peers.note_dial_over();
+        t.end_dial();
         self.forget_connection(key);
         self.dial_as(torrent, who.addr, Crypto::new(opening.other(), true));
         true
@@ -282,7 +283,7 @@ impl Verbs<'_> {
         own: Option<Encryption>,
     ) -> Result<bool, NoSuchTorrent> {
         let torrent = self.engine.torrents.get_mut(id.0).ok_or(NoSuchTorrent(id))?;
-        Ok(torrent.peers.candidates_mut().set_peer_policy(addr, own))
+        Ok(torrent.set_peer_policy(addr, own))
     }
 }
 

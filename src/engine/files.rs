@@ -180,11 +180,11 @@ impl Verbs<'_> {
         path: impl AsRef<Path>,
     ) -> Result<(), FileError> {
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let files = torrent.content.files().len();
-        let metainfo = torrent.content.metainfo().filter(|_| file < files).cloned();
+        let files = torrent.content().files().len();
+        let metainfo = torrent.content().metainfo().filter(|_| file < files).cloned();
         let metainfo = metainfo.ok_or(FileError::NoSuchFile { file, files })?;
         let path = paths::safe_rename(path.as_ref())?;
-        let mut renames = torrent.location.renames().to_vec();
+        let mut renames = torrent.location().renames().to_vec();
         renames.retain(|(other, _)| *other != file);
         renames.push((file, path.clone()));
         if let Err(PathError::Rename(_, error)) =
@@ -269,23 +269,23 @@ impl Engine {
             have: torrent.have_of(file),
             priority: torrent.priority(file),
         };
-        torrent.content.files().iter().enumerate().map(stats).collect()
+        torrent.content().files().iter().enumerate().map(stats).collect()
     }
 
     /// The files of a torrent that have another path than the metainfo's: index, and path below the
     /// download folder.
     pub fn renames(&self, id: TorrentId) -> Vec<(usize, PathBuf)> {
-        self.torrents.get(id.0).map(|t| t.location.renames().to_vec()).unwrap_or_default()
+        self.torrents.get(id.0).map(|t| t.location().renames().to_vec()).unwrap_or_default()
     }
 
     /// The download folder of a torrent.
     pub fn dir(&self, id: TorrentId) -> Option<&Path> {
-        self.torrents.get(id.0).map(|t| t.location.dir())
+        self.torrents.get(id.0).map(|t| t.location().dir())
     }
 
     /// The state file of a torrent, if it has one: after a move it may be another than at the
     /// start.
     pub fn state_file(&self, id: TorrentId) -> Option<&Path> {
-        self.torrents.get(id.0).and_then(|t| t.location.state_file())
+        self.torrents.get(id.0).and_then(|t| t.location().state_file())
     }
 }

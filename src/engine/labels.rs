@@ -84,12 +84,12 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn labels(&self, id: TorrentId) -> Result<&[String], NoSuchTorrent> {
-        self.torrents.get(id.0).map(|t| t.identity.labels()).ok_or(NoSuchTorrent(id))
+        self.torrents.get(id.0).map(|t| t.identity().labels()).ok_or(NoSuchTorrent(id))
     }
 
     /// The torrents that are filed under a label, in no order that means anything.
     pub fn torrents_with_label(&self, label: &str) -> Vec<TorrentId> {
-        let filed = |torrent: &Torrent| torrent.identity.labels().iter().any(|own| own == label);
+        let filed = |torrent: &Torrent| torrent.identity().labels().iter().any(|own| own == label);
         self.torrents
             .iter()
             .filter(|(_, torrent)| filed(torrent))

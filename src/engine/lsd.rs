@@ -132,13 +132,13 @@ impl Engine {
             .torrents
             .get(key)
             .filter(|torrent| torrent.may_find_peers() && !self.shutting_down);
-        let count = torrent.map_or(0, |torrent| torrent.identity.hashes().wire_hashes().count());
+        let count = torrent.map_or(0, |torrent| torrent.identity().hashes().wire_hashes().count());
         if lsd.told.get(&key).map_or(0, Vec::len) == count {
             return;
         }
         let hashes: Vec<InfoHash> = torrent
             .into_iter()
-            .flat_map(|torrent| torrent.identity.hashes().wire_hashes())
+            .flat_map(|torrent| torrent.identity().hashes().wire_hashes())
             .map(|hash| hash.hash)
             .collect();
         let before = lsd.told.remove(&key).unwrap_or_default();

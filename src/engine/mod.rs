@@ -505,15 +505,15 @@ impl Engine {
         self.spread_external_addr();
         self.watch_buffers();
         while let Some(torrent) = self.torrents.get_mut(key) {
-            let partings = torrent.peers.take_partings();
+            let partings = torrent.take_partings();
             if partings.is_empty() {
                 if torrent.is_closed() {
-                    self.by_hash.remove(torrent.identity.hashes(), key);
+                    self.by_hash.remove(torrent.identity().hashes(), key);
                     let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
                     if let Some(torrent) = torrent {
-                        self.forget(key, &torrent.seen);
-                        self.leave_place(key, torrent.location.shared().others());
+                        self.forget(key, &torrent);
+                        self.leave_place(key, torrent.location().shared().others());
                     }
                 }
                 self.greet_waiting(key);
@@ -527,9 +527,7 @@ impl Engine {
         self.note_wishes(key);
         self.note_dht(key);
         self.note_lsd(key);
-        if self.dialing.again
-            || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2)
-        {
+        if self.dialing.again || self.torrents.get(key).is_some_and(Torrent::wanted_dial) {
             self.dialing.again = false;
             self.dial_candidates();
         }

@@ -116,12 +116,12 @@ struct Overlap {
 impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
         let torrent =
-            self.torrents.get(key).filter(|torrent| !torrent.location.has_own_storage())?;
+            self.torrents.get(key).filter(|torrent| !torrent.location().has_own_storage())?;
         Some(Site {
-            metainfo: torrent.content.metainfo()?,
-            dir: torrent.location.dir(),
-            aliases: torrent.location.aliases(),
-            renames: torrent.location.renames(),
+            metainfo: torrent.content().metainfo()?,
+            dir: torrent.location().dir(),
+            aliases: torrent.location().aliases(),
+            renames: torrent.location().renames(),
         })
     }
 
@@ -130,9 +130,9 @@ impl Engine {
         let torrent = self.torrents.get(key)?;
         let (dir, renames) = torrent.leaving()?;
         Some(Site {
-            metainfo: torrent.content.metainfo()?,
+            metainfo: torrent.content().metainfo()?,
             dir,
-            aliases: torrent.location.aliases(),
+            aliases: torrent.location().aliases(),
             renames,
         })
     }
@@ -165,7 +165,7 @@ impl Engine {
     /// Whether the other torrent has the whole file, and this one wants as much of it.
     fn is_same(&self, metainfo: &Metainfo, overlap: &Overlap) -> bool {
         let Some(other) = self.torrents.get(overlap.other) else { return false };
-        let theirs = other.content.files().get(overlap.theirs).map(|f| f.len);
+        let theirs = other.content().files().get(overlap.theirs).map(|f| f.len);
         !overlap.is_left
             && theirs.is_some()
             && theirs == metainfo.files.get(overlap.mine).map(|f| f.len)
@@ -189,7 +189,7 @@ impl Engine {
                 owner: self
                     .torrents
                     .get(other)
-                    .map(|t| t.content.name().to_owned())
+                    .map(|t| t.content().name().to_owned())
                     .unwrap_or_default(),
             }),
         }
@@ -208,14 +208,13 @@ impl Engine {
         let (files, first, path) = (overlaps.len(), first.other, first.path.clone());
         for Overlap { other, mine, theirs, .. } in overlaps {
             let Some(owner) = self.torrents.get_mut(other) else { continue };
-            let name = owner.content.name().to_owned();
-            if owner.location.shared().borrows(theirs) {
+            let name = owner.content().name().to_owned();
+            if owner.location().shared().borrows(theirs) {
                 continue;
             }
-            owner.location.shared_mut().lend(theirs, key);
-            owner.prepare_to_lend(&mut self.cx);
+            owner.lend(theirs, key, &mut self.cx);
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.location.shared_mut().borrow(mine, other, &name);
+                torrent.borrow(mine, other, &name);
             }
         }
         let torrent = TorrentId(key);
@@ -245,7 +244,7 @@ impl Engine {
         let geometry = &site.metainfo.geometry;
         let (from, paths) = (geometry.offset(piece), site.paths());
         let to = from + u64::from(geometry.piece_len(piece));
-        torrent.location.shared().borrowed().iter().any(|borrowed| {
+        torrent.location().shared().borrowed().iter().any(|borrowed| {
             let Some(file) = site.metainfo.files.get(borrowed.file) else { return false };
             let (from, to) = (from.max(file.offset), to.min(file.offset + file.len));
             let path = paths.get(borrowed.file).and_then(Option::as_ref);
@@ -276,9 +275,8 @@ impl Engine {
         let mut orphans = Vec::new();
         for other in others {
             if let Some(torrent) = self.torrents.get_mut(other)
-                && torrent.location.shared_mut().forget(key)
+                && torrent.handle_sharer_gone(key, &mut self.cx)
             {
-                torrent.shares_changed(&mut self.cx);
                 orphans.push(other);
             }
         }
@@ -292,12 +290,7 @@ impl Engine {
     /// A torrent is elsewhere now.
     pub(super) fn change_place(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        if !torrent.location.take_moved() {
-            return;
-        }
-        let others = torrent.location.shared().others();
-        torrent.location.shared_mut().clear();
-        torrent.shares_changed(&mut self.cx);
+        let Some(others) = torrent.take_move(&mut self.cx) else { return };
         self.leave_place(key, others);
         self.take_place(key);
     }
@@ -305,9 +298,9 @@ impl Engine {
     /// Why a torrent cannot go where it is asked to, if another writes there.
     pub(super) fn refuse_place(&self, key: Key, request: &Request) -> Option<StoreError> {
         let torrent =
-            self.torrents.get(key).filter(|torrent| !torrent.location.has_own_storage())?;
-        let metainfo = torrent.content.metainfo()?;
-        let (dir, mut renames) = (torrent.location.dir(), torrent.location.renames().to_vec());
+            self.torrents.get(key).filter(|torrent| !torrent.location().has_own_storage())?;
+        let metainfo = torrent.content().metainfo()?;
+        let (dir, mut renames) = (torrent.location().dir(), torrent.location().renames().to_vec());
         let (dir, may_share) = match request {
             Request::Move(dir) => (dir.as_path(), false),
             Request::Adopt(dir) => (dir.as_path(), true),
@@ -318,19 +311,19 @@ impl Engine {
                 (dir, false)
             }
         };
-        let own = torrent.location.shared().others();
+        let own = torrent.location().shared().others();
         let overlaps = self.overlaps(
             Some(key),
-            Site { metainfo, dir, aliases: torrent.location.aliases(), renames: &renames },
+            Site { metainfo, dir, aliases: torrent.location().aliases(), renames: &renames },
         );
         let is_taken = |overlap: &Overlap| {
-            let stays = dir == torrent.location.dir() && own.contains(&overlap.other);
+            let stays = dir == torrent.location().dir() && own.contains(&overlap.other);
             let is_shared = may_share && self.is_same(metainfo, overlap);
             !stays && !is_shared
         };
         let Overlap { other, path, .. } = overlaps.into_iter().find(is_taken)?;
         let owner =
-            self.torrents.get(other).map(|t| t.content.name().to_owned()).unwrap_or_default();
+            self.torrents.get(other).map(|t| t.content().name().to_owned()).unwrap_or_default();
         let what = format!(
             "it belongs to the torrent {owner:?}, and {:?} would write to it",
             metainfo.name

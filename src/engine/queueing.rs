@@ -12,10 +12,7 @@ use crate::{
     engine::{
         Engine, NoSuchTorrent, Verbs, checks::Checks, io::Owner, queue::ActiveLimits, session::Said,
     },
-    torrent::{
-        HELD, Torrent,
-        queue_request::{Lane, Seen},
-    },
+    torrent::{HELD, Torrent, queue_request::Lane},
 };
 
 /// What carrying out the queues' decisions needs to remember.
@@ -159,12 +156,10 @@ impl Engine {
     /// what is new.
     pub(super) fn review(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        self.ledger.touch(key, &mut torrent.seen);
+        self.ledger.touch(key, torrent);
         self.tally.handle_torrent(torrent, self.cx.now);
-        let resting_dials = torrent.peers.dials() > 0 && !torrent.is_active();
-        let request = torrent.queue_request();
-        if torrent.seen.queue_request != Some(request) {
-            torrent.seen.queue_request = Some(request);
+        let resting_dials = torrent.peers().dials() > 0 && !torrent.is_active();
+        if let Some(request) = torrent.poll_queue_request() {
             self.queue.handle_request(self.cx.now, key, request);
             self.queueing.checks.handle_check(key, request.check, self.queue.ord(key));
             self.arrange();
@@ -175,11 +170,11 @@ impl Engine {
     }
 
     /// A torrent is gone.
-    pub(super) fn forget(&mut self, key: Key, seen: &Seen) {
-        self.tally.handle_gone(seen, self.cx.now);
+    pub(super) fn forget(&mut self, key: Key, torrent: &Torrent) {
+        self.tally.handle_gone(torrent, self.cx.now);
         self.queue.remove(self.cx.now, key);
         self.queueing.checks.remove(key);
-        self.ledger.forget(key, seen.change);
+        self.ledger.forget(key, torrent.last_change());
         self.arrange();
     }
 

@@ -7,7 +7,7 @@ use crate::{
     alert::Phase,
     base::{time::Instant, totals::Totals},
     engine::{Engine, Verbs},
-    torrent::{Torrent, queue_request::Seen},
+    torrent::Torrent,
 };
 
 /// Phases there are, and room for more.
@@ -84,19 +84,17 @@ pub(super) struct Tally {
 impl Tally {
     /// Something happened to a torrent.
     pub(super) fn handle_torrent(&mut self, torrent: &mut Torrent, now: Instant) {
-        let (phase, counters, seen) = torrent.review();
-        let (wasted, failed_pieces) = (counters.wasted(), counters.failed_pieces());
-        self.wasted += wasted - std::mem::replace(&mut seen.wasted, wasted);
-        self.failed_pieces +=
-            failed_pieces - std::mem::replace(&mut seen.failed_pieces, failed_pieces);
-        if seen.phase != Some(phase) {
-            self.add(seen.phase.replace(phase), Some(phase), now);
+        let (wasted, failed_pieces) = torrent.take_losses();
+        self.wasted += wasted;
+        self.failed_pieces += failed_pieces;
+        if let Some((before, phase)) = torrent.poll_phase() {
+            self.add(before, Some(phase), now);
         }
     }
 
     /// A torrent is gone.
-    pub(super) fn handle_gone(&mut self, seen: &Seen, now: Instant) {
-        self.add(seen.phase, None, now);
+    pub(super) fn handle_gone(&mut self, torrent: &Torrent, now: Instant) {
+        self.add(torrent.last_phase(), None, now);
     }
 
     fn add(&mut self, before: Option<Phase>, after: Option<Phase>, now: Instant) {

@@ -17,6 +17,7 @@ use crate::{
         io::Owner,
         limits::{For, Quota, Way},
     },
+    torrent::Torrent,
     wire::handshake::HANDSHAKE_LEN,
 };
 
@@ -136,7 +137,7 @@ impl Engine {
     /// Whether what comes from a peer next can be no block that we have asked for, and is not
     /// waited for by turns.
     pub(super) fn expects_no_blocks(&self, session: Key, torrent: Key) -> bool {
-        let peers = self.torrents.get(torrent).map(|t| &t.peers);
+        let peers = self.torrents.get(torrent).map(Torrent::peers);
         let session = peers.and_then(|peers| peers.get(session));
         session.is_some_and(|s| s.pipeline().is_empty() && !s.pipeline().is_held())
     }
@@ -152,7 +153,7 @@ impl Engine {
         let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
             return usize::MAX;
         };
-        let tx = self.torrents.get(torrent).and_then(|t| t.peers.tx(session));
+        let tx = self.torrents.get(torrent).and_then(|t| t.peers().tx(session));
         let (all, urgent) = tx.map_or((0, 0), |tx| (tx.len(), tx.urgent()));
         if all == urgent {
             return urgent;

@@ -64,11 +64,11 @@ impl Verbs<'_> {
         TrackerUrl::parse(url)?;
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let (count, limit) =
-            (torrent.trackers.announcer().len() + 1, self.engine.cx.conf.trackers.max_per_torrent);
+            (torrent.announcer().len() + 1, self.engine.cx.conf.trackers.max_per_torrent);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
-        let mut tiers = torrent.trackers.announcer().tiers(torrent.content.trackers()).to_vec();
+        let mut tiers = torrent.announcer().tiers(torrent.content().trackers()).to_vec();
         if tiers.iter().flatten().any(|known| known == url) {
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn scrape(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        for tracker in torrent.trackers.announcer().to_scrape() {
+        for tracker in torrent.announcer().to_scrape() {
             self.engine.calls.scrape(id.0, tracker);
         }
         Ok(())

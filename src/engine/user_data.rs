@@ -13,7 +13,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn set_user_data(&mut self, id: TorrentId, data: u64) -> Result<(), NoSuchTorrent> {
         let torrent = self.engine.torrents.get_mut(id.0).ok_or(NoSuchTorrent(id))?;
-        torrent.identity.set_user_data(data);
+        torrent.set_user_data(data);
         Ok(())
     }
 }
@@ -43,6 +43,6 @@ impl Engine {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn user_data(&self, id: TorrentId) -> Result<u64, NoSuchTorrent> {
-        self.torrents.get(id.0).map(|t| t.identity.user_data()).ok_or(NoSuchTorrent(id))
+        self.torrents.get(id.0).map(|t| t.identity().user_data()).ok_or(NoSuchTorrent(id))
     }
 }

@@ -160,7 +160,7 @@ impl Engine {
                 None => (connection.hello.as_deref_mut(), usize::MAX),
                 Some((session, torrent)) => {
                     let torrent = torrents.get_mut(torrent);
-                    (torrent.and_then(|torrent| torrent.peers.tx_mut(session)), quota)
+                    (torrent.and_then(|torrent| torrent.tx_mut(session)), quota)
                 }
             };
             let Some(tx) = tx else { break };

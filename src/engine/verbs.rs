@@ -246,7 +246,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            torrent.peers.candidates_mut().add(cx.now, addr, Source::User, &cx.conf);
+            torrent.add_candidate(addr, Source::User, cx);
         })
     }
 
@@ -263,7 +263,7 @@ impl Verbs<'_> {
         source: PeerSource,
     ) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            torrent.peers.candidates_mut().add(cx.now, addr, source.into(), &cx.conf);
+            torrent.add_candidate(addr, source.into(), cx);
         })
     }
 
@@ -388,10 +388,10 @@ impl Engine {
             download_rate: s.pipeline().shown_rate(self.cx.now),
             upload_rate: s.sent_rate(self.cx.now),
         };
-        let early = torrent.peers.all_early().map(|(key, early)| {
+        let early = torrent.peers().all_early().map(|(key, early)| {
             early_stats(early, torrent.metadata_of(key, early.who(), self.cx.now))
         });
-        torrent.peers.iter().map(|(_, s)| peer(s)).chain(early).collect()
+        torrent.peers().iter().map(|(_, s)| peer(s)).chain(early).collect()
     }
 
     /// Connections in all, handshaking ones included.

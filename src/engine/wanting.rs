@@ -98,17 +98,10 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(key) else {
             return self.wanting.forget_torrent(key);
         };
-        let (waits, room) =
-            (torrent.has_candidate_due(self.cx.now), torrent.peers.has_room(&self.cx.conf));
-        let (dials, busy, crowded) = (waits && room, torrent.is_busy(), waits && !room);
-        if std::mem::replace(&mut torrent.seen.wants, (dials, busy, crowded))
-            == (dials, busy, crowded)
-        {
-            return;
-        }
-        let Wanting { dials: dialling, crowded: crowds, busy: busy_ones, .. } = &mut self.wanting;
-        for (set, wants) in [(dialling, dials), (busy_ones, busy), (crowds, crowded)] {
-            if wants {
+        let Some(wants) = torrent.poll_wants(self.cx.now, &self.cx.conf) else { return };
+        let Wanting { dials, crowded, busy, .. } = &mut self.wanting;
+        for (set, is_in) in [(dials, wants.dial), (busy, wants.memory), (crowded, wants.room)] {
+            if is_in {
                 set.insert(key);
             } else {
                 set.remove(&key);
@@ -158,7 +151,7 @@ impl Engine {
                 self.review(key);
                 return false;
             }
-            let Some(addr) = torrent.peers.candidates_mut().poll_dial(self.cx.now) else {
+            let Some(addr) = torrent.poll_dial(self.cx.now) else {
                 return false;
             };
             if torrent.meets_first(addr, &mut self.cx) {

@@ -28,6 +28,8 @@ pub(super) struct Activity {
     waive: bool,
     /// Bytes sent in this run after which it is enough.
     enough: u64,
+    /// What was told last of its progress was that something moves, or might.
+    stirred: bool,
 }
 
 impl Activity {
@@ -42,7 +44,18 @@ impl Activity {
             seeding_since: None,
             waive: false,
             enough: u64::MAX,
+            stirred: false,
         }
+    }
+
+    /// Its progress was told: whether something moves, or might.
+    pub(super) fn note_told(&mut self, moves: bool) {
+        self.stirred = moves;
+    }
+
+    /// Whether what was told last of its progress was that something moves, or might.
+    pub(super) fn is_stirred(&self) -> bool {
+        self.stirred
     }
 
     /// When it is enough, if the user has said so of this torrent.

@@ -3,7 +3,7 @@
 use crate::{
     base::geometry::PieceIndex,
     conf::Conf,
-    torrent::{Torrent, peer_session::PeerSession},
+    torrent::{Torrent, peer_session::PeerSession, web_seeds::WebSeeds},
 };
 
 impl Torrent {
@@ -15,6 +15,11 @@ impl Torrent {
     /// Bytes of it that have a buffer.
     pub(crate) fn backed_memory(&self) -> usize {
         self.swarm.backed_memory()
+    }
+
+    /// Its web seeds.
+    pub(crate) fn web_seeds(&self) -> Option<&WebSeeds> {
+        self.web_seeds.as_deref()
     }
 
     /// Whether it lacks a piece that it is to fetch.

@@ -12,6 +12,7 @@ use super::Torrent;
 use crate::{
     alert::Alert,
     base::{
+        arena::Key,
         job::Job,
         storage::{Leftovers, StoreError, StoreOp, StoreSpec},
     },
@@ -337,10 +338,42 @@ impl Torrent {
 
     /// Others read its files: what is in the part file still is to get its place, which shows when
     /// the torrent is open.
-    pub(crate) fn prepare_to_lend(&mut self, cx: &mut Cx) {
+    fn prepare_to_lend(&mut self, cx: &mut Cx) {
         if self.lifecycle.wake() {
             self.settle(cx);
         }
+    }
+
+    /// Another torrent reads its file of this number from now on.
+    pub(crate) fn lend(&mut self, file: usize, to: Key, cx: &mut Cx) {
+        self.location.shared_mut().lend(file, to);
+        self.prepare_to_lend(cx);
+    }
+
+    /// Its file of this number is another torrent's, which is called `name`.
+    pub(crate) fn borrow(&mut self, file: usize, owner: Key, name: &str) {
+        self.location.shared_mut().borrow(file, owner, name);
+    }
+
+    /// Another torrent has gone from where it was. Returns whether the two had files in common.
+    pub(crate) fn handle_sharer_gone(&mut self, other: Key, cx: &mut Cx) -> bool {
+        let shared = self.location.shared_mut().forget(other);
+        if shared {
+            self.shares_changed(cx);
+        }
+        shared
+    }
+
+    /// If it is elsewhere since this was asked last: the torrents that it had files in common with,
+    /// and has no longer.
+    pub(crate) fn take_move(&mut self, cx: &mut Cx) -> Option<BTreeSet<Key>> {
+        if !self.location.take_moved() {
+            return None;
+        }
+        let others = self.location.shared().others();
+        self.location.shared_mut().clear();
+        self.shares_changed(cx);
+        Some(others)
     }
 
     /// It has other files in common with other torrents: the store is to know.

@@ -82,7 +82,7 @@ impl TorrentIdentity {
         self.user_data
     }
 
-    pub(crate) fn set_user_data(&mut self, data: u64) {
+    pub(super) fn set_user_data(&mut self, data: u64) {
         self.user_data = data;
     }
 }

@@ -107,7 +107,7 @@ impl Location {
     }
 
     /// Whether it is elsewhere since this was asked last.
-    pub(crate) fn take_moved(&mut self) -> bool {
+    pub(super) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.has_moved)
     }
 
@@ -116,7 +116,7 @@ impl Location {
         &self.shared
     }
 
-    pub(crate) fn shared_mut(&mut self) -> &mut SharedFiles {
+    pub(super) fn shared_mut(&mut self) -> &mut SharedFiles {
         &mut self.shared
     }
 }

@@ -64,7 +64,7 @@ impl Torrent {
     /// The trackers of the metainfo join those that the link or the user has named. Those of a
     /// private torrent replace them: no other tracker may hear of it (BEP 27).
     fn join_trackers(&mut self, metainfo: &Metainfo, cx: &mut Cx) {
-        self.trackers.announcer_mut().set_private(metainfo.private);
+        self.trackers.set_private(metainfo.private);
         let mut tiers = if metainfo.private {
             Vec::new()
         } else {

@@ -13,6 +13,7 @@ mod choker;
 pub(crate) mod computation;
 pub(crate) mod content;
 pub(crate) mod cx;
+mod dials;
 pub(crate) mod disconnect;
 mod discovery;
 mod disk_troubles;
@@ -37,6 +38,7 @@ mod metadata;
 mod metadata_fetch;
 mod metadata_serve;
 mod missing_data;
+mod modes;
 mod names;
 mod no_peers;
 pub(crate) mod outbox;
@@ -55,6 +57,7 @@ pub(crate) mod progress;
 pub(crate) mod queue_request;
 pub(crate) mod recorder;
 mod saves;
+mod seen;
 mod settle;
 pub(crate) mod shared_files;
 mod slot_queue;
@@ -92,13 +95,14 @@ use crate::{
         identity::TorrentIdentity,
         lifecycle::Lifecycle,
         location::{Location, Place},
+        modes::Modes,
         no_peers::Drought,
         outbox::Sleeper,
         peers::Peers,
         persistence::Persistence,
         picker::Picker,
-        queue_request::Seen,
         saves::Saves,
+        seen::Seen,
         slots::Slots,
         storage::Storage,
         swarm::{PieceHashes, Swarm},
@@ -125,31 +129,27 @@ const TREES: usize = 10;
 /// See the module. What it is made of are types with private fields, each in a file of its own.
 #[derive(Debug)]
 pub(crate) struct Torrent {
-    pub(crate) identity: TorrentIdentity,
+    identity: TorrentIdentity,
     lifecycle: Lifecycle,
-    pub(crate) peers: Peers,
+    peers: Peers,
     slots: Slots,
     /// Whether there is a peer to download from.
     drought: Drought,
-    pub(crate) trackers: Trackers,
+    trackers: Trackers,
     /// Servers that have its files; most torrents have none.
-    pub(crate) web_seeds: Option<Box<WebSeeds>>,
-    pub(crate) content: Content,
+    web_seeds: Option<Box<WebSeeds>>,
+    content: Content,
     /// The ledger of its pieces; of none before the metainfo is known.
     swarm: Swarm,
-    pub(crate) location: Location,
+    location: Location,
     storage: Storage,
     saves: Saves,
     /// How it is kept in the session folder.
     persistence: Persistence,
     activity: Activity,
     /// What the engine has last seen of it.
-    pub(crate) seen: Seen,
-    sequential: bool,
-    /// Whether to pretend as long as we are the seed; see superseed.rs.
-    super_seed: bool,
-    /// What was told last of its progress was that something moves, or might.
-    stirred: bool,
+    seen: Seen,
+    modes: Modes,
     timers: TimerTable<11>,
     wakeup: Wakeup,
 }
@@ -231,9 +231,7 @@ impl Torrent {
             persistence: Persistence::default(),
             activity: Activity::new(stop, earlier.totals),
             seen: Seen::default(),
-            sequential,
-            super_seed,
-            stirred: false,
+            modes: Modes::new(sequential, super_seed),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
         }
@@ -272,6 +270,21 @@ impl Torrent {
                 metainfo.name.clone(),
             )
         })
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &TorrentIdentity {
+        &self.identity
+    }
+
+    /// What it is about, as far as that is known.
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Where it is.
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The shape of its content.

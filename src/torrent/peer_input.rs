@@ -6,6 +6,7 @@ use crate::{
     alert::{Alert, AlertMask},
     base::{arena::Key, buf::Buf, geometry::PieceIndex, storage::StoreError, time::Instant},
     conf::Conf,
+    proto::tx::Tx,
     torrent::{
         STOP, Torrent,
         cx::Cx,
@@ -93,6 +94,11 @@ impl Torrent {
         }
         self.settle(cx);
         result
+    }
+
+    /// What is to be sent on the connection of a session.
+    pub(crate) fn tx_mut(&mut self, session: Key) -> Option<&mut Tx> {
+        self.peers.tx_mut(session)
     }
 
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {

@@ -161,7 +161,7 @@ impl Peers {
         &self.candidates
     }
 
-    pub(crate) fn candidates_mut(&mut self) -> &mut Candidates {
+    pub(super) fn candidates_mut(&mut self) -> &mut Candidates {
         &mut self.candidates
     }
 
@@ -171,12 +171,12 @@ impl Peers {
     }
 
     /// A candidate is being dialled.
-    pub(crate) fn note_dial(&mut self) {
+    pub(super) fn note_dial(&mut self) {
         self.dials += 1;
     }
 
     /// A dialled connection has become a session, or ended.
-    pub(crate) fn note_dial_over(&mut self) {
+    pub(super) fn note_dial_over(&mut self) {
         self.dials = self.dials.saturating_sub(1);
     }
 
@@ -232,7 +232,7 @@ impl Peers {
         })
     }
 
-    pub(crate) fn tx_mut(&mut self, peer: Key) -> Option<&mut Tx> {
+    pub(super) fn tx_mut(&mut self, peer: Key) -> Option<&mut Tx> {
         Some(match self.connected.get_mut(peer)? {
             Peer::Session(session) => session.tx_mut(),
             Peer::Early(early) => early.tx_mut(),
@@ -372,7 +372,7 @@ impl Peers {
 
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
     /// stays, and the peer is not dialled again as long as it does.
-    pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
+    pub(super) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
         if let Some(session) = self.of_link(twin).filter(|s| s.who().incoming && !s.holds()) {
             session.set_reach(dialled.addr);
         }
@@ -446,7 +446,7 @@ impl Peers {
 
     /// Takes the connections that are to end.
     #[must_use]
-    pub(crate) fn take_partings(&mut self) -> Vec<Parting> {
+    pub(super) fn take_partings(&mut self) -> Vec<Parting> {
         std::mem::take(&mut self.partings)
     }
 

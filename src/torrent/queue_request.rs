@@ -1,10 +1,7 @@
 //! What a torrent asks of the engine's queues: to be opened, to run. Compared after every input, so
 //! it is small.
 
-use crate::{
-    alert::Phase,
-    torrent::{Torrent, swarm::Counters},
-};
+use crate::torrent::Torrent;
 
 /// Which of the queue's lines a torrent stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,30 +49,7 @@ pub(crate) struct QueueRequest {
 }
 
 impl Torrent {
-    /// What there is to see of it, and what was seen.
-    pub(crate) fn review(&mut self) -> (Phase, &Counters, &mut Seen) {
-        (self.phase(), self.swarm.counters(), &mut self.seen)
-    }
-
     pub(crate) fn queue_request(&self) -> QueueRequest {
         self.lifecycle.queue_request()
     }
-}
-
-/// What the engine has last seen of a torrent, kept with it so that a look at it costs nothing when
-/// there is no news.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) queue_request: Option<QueueRequest>,
-    pub(crate) phase: Option<Phase>,
-    /// It is in the list of those that a user may have to be told of.
-    pub(crate) touched: bool,
-    /// A digest of what was told of it, and the number of that change.
-    pub(crate) told: Option<u64>,
-    pub(crate) change: u64,
-    /// Bytes and pieces that the session has counted.
-    pub(crate) wasted: u64,
-    pub(crate) failed_pieces: u64,
-    /// What it wants: to dial, memory, and room to dial.
-    pub(crate) wants: (bool, bool, bool),
 }

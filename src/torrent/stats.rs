@@ -57,7 +57,8 @@ impl Torrent {
         } else if self.wants_progress(cx) {
             let stats = self.stats(cx.now);
             let sources = stats.peers + stats.web_seeds;
-            self.stirred = sources > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+            let moves = sources > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+            self.activity.note_told(moves);
             cx.alerts.push(Alert::Progress { torrent: self.identity.id(), stats });
         }
     }
@@ -65,7 +66,7 @@ impl Torrent {
     pub(super) fn wants_progress(&self, cx: &Cx) -> bool {
         // Without peers nothing moves, which is told once; and so it is when it comes to rest.
         let has_sources = || !self.peers.is_empty() || self.web_seeds_downloading() > 0;
-        let moves = || self.stirred || (!self.lifecycle.rests() && has_sources());
+        let moves = || self.activity.is_stirred() || (!self.lifecycle.rests() && has_sources());
         let busy = self.lifecycle.is_checking() || (self.lifecycle.is_open() && moves());
         busy && cx.alerts.wants(AlertMask::PROGRESS)
     }

@@ -297,7 +297,7 @@ impl Torrent {
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
         let levels = self.content.levels();
-        self.swarm.open(levels, self.sequential, &mut cx.rng);
+        self.swarm.open(levels, self.modes.is_sequential(), &mut cx.rng);
         if !self.swarm.is_finished() {
             self.peers.candidates_mut().unshelve(cx.now);
         }

@@ -211,7 +211,7 @@ impl SuperSeed {
 impl Torrent {
     /// Pretends from now on to those who come, or shows everything to those who are here.
     pub(crate) fn set_super_seeding(&mut self, on: bool, cx: &mut Cx) {
-        if on == std::mem::replace(&mut self.super_seed, on) {
+        if !self.modes.set_super_seed(on) {
             return;
         }
         self.settings_changed(cx);
@@ -237,7 +237,7 @@ impl Torrent {
 
     /// Begins to pretend, if that is wanted and there is something to pretend.
     pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
-        if self.super_seed
+        if self.modes.is_super_seed()
             && self.lifecycle.is_finished()
             && !self.is_dormant()
             && self.swarm.is_complete()

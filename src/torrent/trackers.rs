@@ -42,16 +42,28 @@ impl Trackers {
         Self { announcer, events: Events::default(), key, queued: false }
     }
 
-    pub(crate) fn announcer(&self) -> &Announcer {
+    pub(super) fn announcer(&self) -> &Announcer {
         &self.announcer
     }
 
-    pub(crate) fn announcer_mut(&mut self) -> &mut Announcer {
-        &mut self.announcer
+    /// Whether its metainfo says that no other tracker may hear of it (BEP 27).
+    pub(super) fn set_private(&mut self, is_private: bool) {
+        self.announcer.set_private(is_private);
     }
 }
 
 impl Torrent {
+    /// Which trackers there are, and how they stand.
+    pub(crate) fn announcer(&self) -> &Announcer {
+        &self.trackers.announcer
+    }
+
+    /// An announce goes to a tracker in so many calls.
+    pub(crate) fn note_calls(&mut self, tracker: TrackerNo, calls: u8, cx: &mut Cx) {
+        self.trackers.announcer.set_calls(tracker, calls);
+        self.schedule(cx);
+    }
+
     /// Trackers are told of us as long as the torrent speaks with peers.
     pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
         // A dormant one is opened as soon as a peer comes.

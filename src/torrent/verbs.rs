@@ -65,7 +65,7 @@ impl Torrent {
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
-        self.sequential = sequential;
+        self.modes.set_sequential(sequential);
         self.swarm.set_sequential(sequential);
         self.settings_changed(cx);
         self.settle(cx);
@@ -115,6 +115,10 @@ impl Torrent {
     pub(crate) fn set_crypto_methods(&mut self, own: Option<CryptoMethods>, cx: &mut Cx) {
         self.peers.candidates_mut().set_methods(own);
         self.settings_changed(cx);
+    }
+
+    pub(crate) fn set_user_data(&mut self, data: u64) {
+        self.identity.set_user_data(data);
     }
 
     pub(crate) fn set_labels(&mut self, labels: Vec<String>, cx: &mut Cx) {

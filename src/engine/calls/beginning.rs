@@ -121,7 +121,7 @@ impl Engine {
     /// A torrent has other trackers: those that went are not heard any more.
     pub(in crate::engine) fn forget_calls(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get(key) else { return };
-        let gone = |no| !torrent.trackers.announcer().has(no);
+        let gone = |no| !torrent.announcer().has(no);
         let meant = |what: &What| {
             matches!(
                 *what,
@@ -178,13 +178,10 @@ impl Engine {
             Ok(parsed) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
                 // A hybrid is known to trackers by each of its hashes (BEP 52).
-                let hashes: Vec<_> = torrent.identity.hashes().wire_hashes().collect();
+                let hashes: Vec<_> = torrent.identity().hashes().wire_hashes().collect();
                 let calls = families(&parsed, &self.cx.conf).len() * hashes.len();
-                torrent
-                    .trackers
-                    .announcer_mut()
-                    .set_calls(turn.tracker, u8::try_from(calls).unwrap_or(u8::MAX));
-                torrent.schedule(&mut self.cx);
+                let calls = u8::try_from(calls).unwrap_or(u8::MAX);
+                torrent.note_calls(turn.tracker, calls, &mut self.cx);
                 let what = What::Announce(key, turn.tracker);
                 for WireHash { hash, .. } in hashes {
                     let announce = Announce { info_hash: hash, ..announce.clone() };
@@ -197,13 +194,12 @@ impl Engine {
 
     fn begin_scrape(&mut self, key: Key, tracker: TrackerNo) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let Some(url) = torrent.trackers.announcer().url(tracker, torrent.content.trackers())
-        else {
+        let Some(url) = torrent.announcer().url(tracker, torrent.content().trackers()) else {
             return;
         };
         match TrackerUrl::parse(url) {
             Ok(parsed) => {
-                let question = Question::Scrape(vec![torrent.identity.info_hash()]);
+                let question = Question::Scrape(vec![torrent.identity().info_hash()]);
                 self.begin(&parsed, &question, &What::Scrape(key, tracker));
             }
             // As with announces, it is not shown: it may hold a secret.

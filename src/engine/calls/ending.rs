@@ -85,7 +85,7 @@ impl Engine {
         match what {
             What::Announce(torrent, no) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
-                let hashes = t.identity.hashes();
+                let hashes = t.identity().hashes();
                 let said = call.announce().map(|announce| announce.info_hash);
                 let by_v2 = hashes.v2().map(|hash| hash.truncated()) == said;
                 match result {
