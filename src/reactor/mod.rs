@@ -33,6 +33,7 @@ mod dropped;
 mod gateway;
 mod interfaces;
 mod listen;
+mod looks;
 mod multicast;
 mod next_turn;
 mod outgoing;
@@ -42,6 +43,8 @@ mod quiet;
 mod read_budget;
 mod resolver;
 mod run_queue;
+mod scratch;
+mod stats;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -49,29 +52,33 @@ mod tls;
 mod turn;
 mod udp;
 mod wake;
+mod workers;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mio::{Events, Poll, Token};
 use thiserror::Error;
 
-pub use self::wake::Waker;
 use self::{
     clock::Clock,
     datagrams::Datagrams,
     listen::Listeners,
+    looks::Looks,
     multicast::{MAX_MEMBERS, Multicast},
     next_turn::NextTurn,
     outgoing::Outgoing,
     output::Output,
     resolver::Resolver,
     run_queue::RunQueue,
+    scratch::Scratch,
+    stats::Tally,
     streams::{FIRST_STREAM_TOKEN, Streams},
     tls::TlsConf,
+    workers::Workers,
 };
+pub use self::{stats::ReactorStats, wake::Waker};
 use crate::{
     alert::Alert,
-    base::{job::Done, time::Instant},
     conf::{Conf, ConfError},
     engine::{Engine, Verbs},
     store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
@@ -132,41 +139,6 @@ pub enum ReactorError {
     Wait(#[source] io::Error),
 }
 
-/// What a reactor has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReactorStats {
-    /// Calls of [`Reactor::poll`].
-    pub turns: u64,
-    /// Reads that brought data.
-    pub reads: u64,
-    /// Bytes they brought.
-    pub bytes_read: u64,
-    /// Writes that took data.
-    pub writes: u64,
-    /// Bytes they took.
-    pub bytes_written: u64,
-    /// Batches of blocks for peers that were at hand, and read without a worker.
-    pub hot_reads: u64,
-    /// Batches that a worker was asked to read.
-    pub cold_reads: u64,
-    /// Times that workers or other threads had woken the loop.
-    pub wakes: u64,
-    /// Longest turn without its wait, in microseconds.
-    pub longest_turn_us: u64,
-    /// The last turn without its wait, in microseconds.
-    pub last_turn_us: u64,
-    /// Datagrams of uTP, the DHT and trackers that the system dropped since the receive buffer of
-    /// their socket was full: the loop came too late. `None`: the system does not tell (Linux
-    /// does), or has more sockets than are looked through. It is looked up when it is asked for,
-    /// at most once a second.
-    pub datagrams_dropped: Option<u64>,
-    /// Bytes of that buffer, of the family that has the smaller one; 0: no such socket is open.
-    /// 4 MiB are asked for, and this is what the system says then: Linux gives no more than
-    /// `net.core.rmem_max`, and says twice of what it gives, with its own part.
-    pub receive_buffer: usize,
-}
-
 /// An [`Engine`] with sockets, disk and clock, driven by calls of [`poll`](Self::poll).
 ///
 /// Dropping it closes every connection at once and waits for the jobs that workers are at, however
@@ -179,7 +151,7 @@ pub struct Reactor {
     events: Events,
     clock: Clock,
     engine: Engine,
-    pool: Pool,
+    workers: Workers,
     waker: Waker,
     listeners: Listeners,
     outgoing: Outgoing,
@@ -192,22 +164,9 @@ pub struct Reactor {
     /// Slots with readiness that is not used up.
     ready: RunQueue,
     output: Output,
-    /// Where every read goes first; hot in cache, as nothing else is.
-    scratch: Box<[u8]>,
-    answers: Vec<Done>,
+    scratch: Scratch,
     next: NextTurn,
-    stats: ReactorStats,
-}
-
-/// When to look again at what the system does not tell of, as long as the engine wants it.
-#[derive(Debug, Default)]
-struct Looks {
-    /// Which router there is.
-    gateway: Option<Instant>,
-    /// What we send from.
-    addresses: Option<Instant>,
-    /// How many datagrams were dropped, when that is asked for.
-    dropped: Option<Instant>,
+    tally: Tally,
 }
 
 impl Reactor {
@@ -263,7 +222,7 @@ impl Reactor {
         let tls = TlsConf::new(&conf.trackers.tls_roots).map_err(ReactorError::TlsRoots)?;
         let resolver = Resolver::new(waker.clone());
         let clock = Clock::new();
-        let scratch = vec![0; conf.network.read_len].into_boxed_slice();
+        let scratch = Scratch::new(conf.network.read_len);
         let datagrams =
             Datagrams::open(poll.registry(), &outgoing, listeners.addrs(), FIRST_DATAGRAM_TOKEN);
         let mut engine = Engine::new(conf, seed, clock.now())?;
@@ -271,12 +230,12 @@ impl Reactor {
         if let Some(restored) = restored {
             engine.restore(restored);
         }
-        Ok(Self {
+        let mut reactor = Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
             clock,
             engine,
-            pool,
+            workers: Workers::new(pool),
             waker,
             listeners,
             outgoing,
@@ -289,17 +248,18 @@ impl Reactor {
             ready: RunQueue::default(),
             output: Output::default(),
             scratch,
-            answers: Vec::new(),
-            // What was restored may want something.
-            next: NextTurn { lent: true, ..NextTurn::default() },
-            stats: ReactorStats::default(),
-        })
+            next: NextTurn::default(),
+            tally: Tally::default(),
+        };
+        // What was restored may want something.
+        reactor.next.lend();
+        Ok(reactor)
     }
 
     /// The engine's verbs and getters. What verbs ask of the network and the disk is done in the
     /// next [`poll`](Self::poll); [`next_timeout`](Self::next_timeout) is zero until then.
     pub fn verbs(&mut self) -> Verbs<'_> {
-        self.next.lent = true;
+        self.next.lend();
         self.engine.handle_tick(self.clock.now());
         self.engine.verbs()
     }
@@ -321,12 +281,11 @@ impl Reactor {
     /// sockets for [`ReactorStats::datagrams_dropped`], at most once a second.
     pub fn stats(&mut self) -> ReactorStats {
         let now = self.clock.now();
-        if self.looks.dropped.is_none_or(|at| now >= at) {
-            self.looks.dropped = Some(now + DROPPED_INTERVAL);
-            self.stats.datagrams_dropped = self.datagrams.dropped();
-            self.stats.receive_buffer = self.datagrams.receive_buffer();
+        if self.looks.dropped.is_due(now) {
+            self.looks.dropped.set(now + DROPPED_INTERVAL);
+            self.tally.note_dropped(self.datagrams.dropped(), self.datagrams.receive_buffer());
         }
-        self.stats
+        self.tally.shown()
     }
 
     /// Ends a wait in [`poll`](Self::poll) from another thread.
@@ -338,7 +297,7 @@ impl Reactor {
     /// they ever do, and end then. Nothing is saved. For a disk that hangs, where a drop would
     /// wait for it.
     pub fn abandon(self) {
-        self.pool.abandon();
+        self.workers.abandon();
     }
 
     /// How long the drop of a handle may wait.
@@ -348,8 +307,7 @@ impl Reactor {
 
     /// Whether an engine that was told to shut down has nothing left to do.
     pub fn is_drained(&self) -> bool {
-        let sent = self.output.datagrams.is_empty() && self.output.bursts.is_empty();
-        self.engine.is_drained() && self.next.effect.is_none() && sent
+        self.engine.is_drained() && !self.next.has_effect() && self.output.is_sent()
     }
 
     /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor
@@ -359,8 +317,7 @@ impl Reactor {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let own = earlier(self.listeners.retry_at(), self.multicast.look_at);
-        let own = earlier(own, earlier(self.looks.gateway, self.looks.addresses));
+        let own = earlier(self.listeners.retry_at(), self.looks.next());
         let deadline = earlier(self.engine.poll_timeout(), own);
         deadline.map(|at| at.since(self.clock.now()))
     }
@@ -368,7 +325,7 @@ impl Reactor {
     /// The oldest alert that was not fetched yet.
     #[must_use]
     pub fn next_alert(&mut self) -> Option<Alert> {
-        self.next.alerts_told = false;
+        self.next.forget_alerts();
         self.engine.poll_alert()
     }
 
@@ -385,17 +342,17 @@ impl Reactor {
     /// If the system cannot wait for events. The failures of peers and disks are the engine's, told
     /// as alerts.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<(), ReactorError> {
-        if self.next.lent {
+        if self.next.is_lent() {
             self.look_ahead();
         }
         let wait = earlier(timeout, self.next_timeout());
-        self.next.alerts_told = self.engine.has_alerts();
+        self.next.note_alerts(self.engine.has_alerts());
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(e) => return Err(ReactorError::Wait(e)),
         }
-        self.next.more_events = self.events.iter().count() == EVENTS_A_TURN;
+        self.next.note_events(self.events.iter().count() == EVENTS_A_TURN);
         let start = self.clock.now();
         self.note_events(start);
         self.accept(start);
@@ -410,15 +367,15 @@ impl Reactor {
         self.look_at_interfaces(now);
         self.look_for_gateway(now);
         self.look_at_own_addresses(now);
-        self.output.budget = UPLOADS_A_TURN;
-        if !self.output.dirty.is_empty() {
+        self.output.begin_turn(UPLOADS_A_TURN);
+        if self.output.has_dirty() {
             // What the last turn left goes first: reading blocks for others may take all of this
             // turn's budget again.
             self.flush(now);
         }
         for _ in 0..ROUNDS_A_TURN {
             self.carry_out_effects(now);
-            if self.output.dirty.is_empty() || self.output.budget == 0 {
+            if !self.output.has_dirty() || self.output.is_spent() {
                 break;
             }
             self.flush(now);
@@ -426,30 +383,27 @@ impl Reactor {
         self.send_datagrams(self.clock.now());
         self.send_bursts(self.clock.now());
         self.look_ahead();
-        self.stats.turns += 1;
-        let took = self.clock.now().since(start).as_micros();
-        self.stats.last_turn_us = u64::try_from(took).unwrap_or(u64::MAX);
-        self.stats.longest_turn_us = self.stats.longest_turn_us.max(self.stats.last_turn_us);
+        self.tally.note_turn(start, self.clock.now());
         Ok(())
     }
 
     /// Whether the next turn has something to do that no event will tell.
     fn has_work(&self) -> bool {
         self.is_left_over()
-            || self.next.effect.is_some()
-            || self.engine.wants_multicast() != self.multicast.look_at.is_some()
-            || self.engine.wants_gateway() != self.looks.gateway.is_some()
-            || self.engine.wants_addresses() != self.looks.addresses.is_some()
-            || (self.next.lent && self.engine.may_have_effects())
-            || (self.engine.has_alerts() && !self.next.alerts_told)
+            || self.next.has_effect()
+            || self.engine.wants_multicast() != self.looks.interfaces.is_on()
+            || self.engine.wants_gateway() != self.looks.gateway.is_on()
+            || self.engine.wants_addresses() != self.looks.addresses.is_on()
+            || (self.next.is_lent() && self.engine.may_have_effects())
+            || (self.engine.has_alerts() && !self.next.has_told_alerts())
     }
 
     /// Whether the next turn has something to do on its sockets or for its waker.
     fn is_left_over(&self) -> bool {
-        self.next.more_events
+        self.next.has_more_events()
             || !self.ready.is_empty()
-            || !self.output.dirty.is_empty()
-            || !self.output.datagrams.is_empty()
+            || self.output.has_dirty()
+            || self.output.has_datagrams()
             || self.has_bursts()
             || self.datagrams.is_ready()
             || self.multicast.is_ready()
@@ -459,9 +413,8 @@ impl Reactor {
 
     /// Finds out whether there is an effect, unless the next wait is zero anyway.
     fn look_ahead(&mut self) {
-        if self.next.effect.is_none() && !self.is_left_over() {
-            self.next.effect = self.engine.poll_effect();
-            self.next.lent = false;
+        if !self.next.has_effect() && !self.is_left_over() {
+            self.next.note_effect(self.engine.poll_effect());
         }
     }
 }

@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token, net::UdpSocket};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::{interfaces::Interfaces, outgoing::bind_device};
-use crate::{base::time::Instant, conf::Conf, engine::Interface};
+use crate::{conf::Conf, engine::Interface};
 
 /// Sockets at most.
 pub(super) const MAX_MEMBERS: usize = 64;
@@ -22,8 +22,6 @@ pub(super) struct Multicast {
     members: Vec<Member>,
     /// Where the search for one that has something to read begins.
     next: usize,
-    /// When to look at the interfaces again; `None` while no socket is wanted.
-    pub(super) look_at: Option<Instant>,
     /// What was found last.
     known: Interfaces,
 }
@@ -48,7 +46,7 @@ pub(super) struct Look {
 
 impl Multicast {
     pub(super) fn new() -> Self {
-        Self { members: Vec::new(), next: 0, look_at: None, known: Interfaces::default() }
+        Self { members: Vec::new(), next: 0, known: Interfaces::default() }
     }
 
     /// Closes the sockets: no torrent is announced any more.

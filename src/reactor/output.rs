@@ -3,20 +3,115 @@
 
 use std::{collections::VecDeque, net::SocketAddr};
 
+use super::streams::Stream;
 use crate::engine::{DatagramOwner, StreamId};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     /// Streams with bytes to send.
-    pub(super) dirty: Vec<StreamId>,
+    dirty: Vec<StreamId>,
     /// The other half of `dirty`, so that neither is allocated anew.
-    pub(super) flushing: Vec<StreamId>,
+    flushing: Vec<StreamId>,
+    /// How many of `flushing` have had their turn.
+    flushed: usize,
+    /// How long `dirty` was when the budget was not spent.
+    reached: usize,
     /// Bytes of blocks that may still be read and sent this turn.
-    pub(super) budget: usize,
+    budget: usize,
     /// Datagrams to send. The engine bounds their number: it has so many queries under way.
-    pub(super) datagrams: VecDeque<(DatagramOwner, SocketAddr, Vec<u8>)>,
-    pub(super) bursts: Bursts,
+    datagrams: VecDeque<(DatagramOwner, SocketAddr, Vec<u8>)>,
+    bursts: Bursts,
+}
+
+impl Output {
+    /// A turn begins, in which so many bytes of blocks may be read and sent.
+    pub(super) fn begin_turn(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
+    /// So many of them were.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes);
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// A stream has bytes to send.
+    pub(super) fn mark(&mut self, stream: &mut Stream) {
+        if !stream.dirty {
+            stream.dirty = true;
+            self.dirty.push(stream.id);
+        }
+    }
+
+    /// Whether streams have bytes to send.
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The streams that have bytes to send now get their turn.
+    pub(super) fn begin_flush(&mut self) {
+        std::mem::swap(&mut self.dirty, &mut self.flushing);
+        (self.flushed, self.reached) = (0, 0);
+    }
+
+    /// The next of them. It counts as having nothing more to send.
+    pub(super) fn poll_flush(&mut self) -> Option<StreamId> {
+        let id = self.flushing.get(self.flushed).copied()?;
+        self.flushed += 1;
+        Some(id)
+    }
+
+    /// A stream was written to, and is marked again if it has more.
+    pub(super) fn note_reached(&mut self) {
+        self.reached = self.dirty.len();
+    }
+
+    /// All had their turn. In the next one the streams that were not reached go before those that
+    /// have more.
+    pub(super) fn end_flush(&mut self) {
+        unreached_first(&mut self.dirty, self.reached);
+        self.flushing.clear();
+    }
+
+    pub(super) fn push_datagram(&mut self, owner: DatagramOwner, to: SocketAddr, data: Vec<u8>) {
+        self.datagrams.push_back((owner, to, data));
+    }
+
+    pub(super) fn pop_datagram(&mut self) -> Option<(DatagramOwner, SocketAddr, Vec<u8>)> {
+        self.datagrams.pop_front()
+    }
+
+    pub(super) fn has_datagrams(&self) -> bool {
+        !self.datagrams.is_empty()
+    }
+
+    pub(super) fn push_burst(&mut self, burst: Burst) {
+        self.bursts.push(burst);
+    }
+
+    /// See [`Bursts::send`].
+    pub(super) fn send_bursts(&mut self, send: impl FnMut(&mut Burst) -> Sent) {
+        self.bursts.send(send);
+    }
+
+    /// Whether a burst is the first of its family and `may_go`.
+    pub(super) fn has_burst(&self, may_go: impl Fn(&Burst) -> bool) -> bool {
+        self.bursts.heads().any(may_go)
+    }
+
+    /// Whether no datagram waits.
+    pub(super) fn is_sent(&self) -> bool {
+        self.datagrams.is_empty() && self.bursts.is_empty()
+    }
+}
+
+/// The first `reached` have had their turn and have more to send; the others have waited.
+fn unreached_first<T>(dirty: &mut [T], reached: usize) {
+    dirty.rotate_left(reached.min(dirty.len()));
 }
 
 /// Datagrams of one length to one address, a burst of uTP.
@@ -33,30 +128,30 @@ pub(super) struct Burst {
 /// Bursts that wait, a queue a family, since each has a socket of its own: one that takes no more
 /// does not hold up the other. The windows of the connections bound them.
 #[derive(Debug, Default)]
-pub(super) struct Bursts {
+struct Bursts {
     queues: [VecDeque<Burst>; 2],
     /// The queue that goes first in the next turn.
     first: usize,
 }
 
 impl Bursts {
-    pub(super) fn push(&mut self, burst: Burst) {
+    fn push(&mut self, burst: Burst) {
         let [v4, v6] = &mut self.queues;
         if burst.to.is_ipv4() { v4.push_back(burst) } else { v6.push_back(burst) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
     /// The first of each family.
-    pub(super) fn heads(&self) -> impl Iterator<Item = &Burst> {
+    fn heads(&self) -> impl Iterator<Item = &Burst> {
         self.queues.iter().filter_map(VecDeque::front)
     }
 
     /// Gives the bursts to `send` in their order, until it has no more time. It returns whether
     /// the socket of that family takes more. Families go first in turns.
-    pub(super) fn send(&mut self, mut send: impl FnMut(&mut Burst) -> Sent) {
+    fn send(&mut self, mut send: impl FnMut(&mut Burst) -> Sent) {
         let first = self.first;
         self.first = 1 - first;
         let (v4, v6) = self.queues.split_at_mut(1);
@@ -135,5 +230,15 @@ mod tests {
             });
         }
         assert_eq!(seen, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn unreached_stream_goes_before_one_with_more_to_send() {
+        let after = |reached| {
+            let mut dirty = ["a", "b", "c", "d"];
+            unreached_first(&mut dirty, reached);
+            dirty.concat()
+        };
+        assert_eq!([0, 1, 3, 4, 9].map(after), ["abcd", "bcda", "dabc", "abcd", "abcd"]);
     }
 }

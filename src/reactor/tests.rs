@@ -15,7 +15,6 @@ use super::{
     outgoing::Outgoing,
     run_queue::RunQueue,
     streams::{Connecting, FIRST_STREAM_TOKEN, Stream, Streams, slot},
-    turn,
     wake::Waker,
 };
 use crate::{base::arena::Key, conf::Conf, engine::StreamId};
@@ -177,16 +176,6 @@ fn no_bound_is_later_than_any() {
     assert_eq!(earlier(Some(3), Some(2)), Some(2));
 }
 
-#[test]
-fn unreached_socket_goes_before_one_with_more_to_read() {
-    let after = |reached| {
-        let mut dirty = ["a", "b", "c", "d"];
-        turn::unreached_first(&mut dirty, reached);
-        dirty.concat()
-    };
-    assert_eq!([0, 1, 3, 4, 9].map(after), ["abcd", "bcda", "dabc", "abcd", "abcd"]);
-}
-
 /// A read that drains its socket counts as any other.
 #[test]
 fn turn_reads_two_mebibytes_at_most_however_many_streams() {
@@ -240,10 +229,10 @@ fn datagrams_that_found_no_room_are_counted_once_a_second() {
     for _ in 0..1000 {
         let _ = reactor.poll.poll(&mut reactor.events, Some(Duration::from_millis(5)));
         reactor.datagrams.handle_event(reactor.poll.registry(), 0, true, false);
-        while let Some(arrived) = reactor.datagrams.receive(&mut reactor.scratch) {
+        while let Some(arrived) = reactor.datagrams.receive(reactor.scratch.room()) {
             come += arrived.len.div_ceil(arrived.segment);
         }
-        reactor.looks.dropped = None;
+        reactor.looks.dropped.stop();
         dropped = usize::try_from(reactor.stats().datagrams_dropped.unwrap()).unwrap();
         if come + dropped >= sent {
             break;

@@ -13,13 +13,13 @@ use std::{
 use mio::{Token, net::TcpStream};
 
 use super::{
-    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, ReactorStats,
-    gateway,
+    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, gateway,
     listen::{Accepted, is_out_of_descriptors},
-    output::{Burst, Sent},
+    output::{Burst, Output, Sent},
     own_addresses,
     read_budget::ReadBudget,
     run_queue::RunQueue,
+    stats::Tally,
     streams::{Connecting, FIRST_STREAM_TOKEN, Received, SHORT_IS_BLOCKED, Stage, Stream, slot},
     tls::Tls,
 };
@@ -62,7 +62,7 @@ impl Reactor {
                 stream.ready.read |= event.is_readable() || stream.ready.end;
                 if event.is_writable() || event.is_error() {
                     if !stream.ready.write && !stream.is_connecting() {
-                        mark_dirty(&mut self.output.dirty, stream);
+                        self.output.mark(stream);
                         self.engine.handle_writable(now, stream.id, true);
                     }
                     stream.ready.write = true;
@@ -129,7 +129,7 @@ impl Reactor {
         match Tls::new(&mut self.tls, name) {
             Ok(tls) => {
                 stream.secure(tls);
-                mark_dirty(&mut self.output.dirty, stream);
+                self.output.mark(stream);
             }
             Err(e) => {
                 self.streams.close(self.poll.registry(), id);
@@ -164,7 +164,7 @@ impl Reactor {
         match stream.finish_connecting() {
             Connecting::Made if stream.stage == Stage::Up => self.engine.handle_connected(now, id),
             // TLS begins with a word of ours.
-            Connecting::Made => mark_dirty(&mut self.output.dirty, stream),
+            Connecting::Made => self.output.mark(stream),
             Connecting::Waiting => {}
             Connecting::Failed(e) => return Some(CloseCause::Io(e.kind())),
         }
@@ -183,20 +183,19 @@ impl Reactor {
                 // A limit: it stays readable, and the engine tells when to go on.
                 return stream.failed.map(CloseCause::Io);
             }
-            match stream.read(self.scratch.get_mut(..room).unwrap_or_default()) {
+            match stream.read(self.scratch.first(room)) {
                 Ok(0) => return Some(stream.end()),
                 Ok(len) => {
-                    self.stats.reads += 1;
-                    self.stats.bytes_read += len as u64;
+                    self.tally.note_read(len);
                     budget.spend(len);
-                    let data = self.scratch.get_mut(..len).unwrap_or_default();
+                    let data = self.scratch.first(len);
                     if !stream.is_enciphered() {
                         self.engine.handle_data(now, id, data);
                     } else if let Some(cause) = decipher(&mut self.engine, stream, now, data) {
                         return Some(cause);
                     } else {
                         // TLS may have something of its own to say.
-                        mark_dirty(&mut self.output.dirty, stream);
+                        self.output.mark(stream);
                     }
                     // A stream that fills less than was offered is drained (epoll(7)), unless its
                     // end is waiting behind.
@@ -223,11 +222,11 @@ impl Reactor {
         if !self.waker.take() {
             return;
         }
-        self.stats.wakes += 1;
-        self.pool.drain(&mut self.answers);
-        if !self.answers.is_empty() {
+        self.tally.note_wake();
+        let answers = self.workers.answers();
+        if answers.len() > 0 {
             let now = self.clock.now();
-            for done in self.answers.drain(..) {
+            for done in answers {
                 self.engine.handle_done(now, done);
             }
         }
@@ -244,9 +243,9 @@ impl Reactor {
         let now = self.clock.now();
         let end = now + DATAGRAM_TIME;
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some(arrived) = self.datagrams.receive(&mut self.scratch) else { break };
+            let Some(arrived) = self.datagrams.receive(self.scratch.room()) else { break };
             let now = self.clock.now();
-            let data = self.scratch.get(..arrived.len).unwrap_or_default();
+            let data = self.scratch.first(arrived.len);
             for datagram in data.chunks(arrived.segment) {
                 self.engine.handle_datagram(now, arrived.from, datagram);
             }
@@ -260,7 +259,7 @@ impl Reactor {
     pub(super) fn send_datagrams(&mut self, now: Instant) {
         let end = now + DATAGRAM_TIME;
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some((owner, to, data)) = self.output.datagrams.pop_front() else { break };
+            let Some((owner, to, data)) = self.output.pop_datagram() else { break };
             let registry = self.poll.registry();
             if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
                 self.engine.handle_unsent(now, owner, e.kind());
@@ -275,7 +274,7 @@ impl Reactor {
     pub(super) fn send_bursts(&mut self, now: Instant) {
         let Self { output, datagrams, poll, outgoing, clock, .. } = self;
         let end = now + BURST_TIME;
-        output.bursts.send(|burst| {
+        output.send_bursts(|burst| {
             let rest = burst.data.get(burst.sent..).unwrap_or_default();
             let (to, segment, unfragmented) = (burst.to, burst.segment, burst.unfragmented);
             let sent =
@@ -291,7 +290,7 @@ impl Reactor {
 
     /// Whether bursts wait that the system takes.
     pub(super) fn has_bursts(&self) -> bool {
-        self.output.bursts.heads().any(|burst| !self.datagrams.is_full(burst.to))
+        self.output.has_burst(|burst| !self.datagrams.is_full(burst.to))
     }
 
     /// What came to the group of local discovery.
@@ -301,7 +300,7 @@ impl Reactor {
         }
         let now = self.clock.now();
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some((from, data)) = self.multicast.receive(&mut self.scratch) else { break };
+            let Some((from, data)) = self.multicast.receive(self.scratch.room()) else { break };
             self.engine.handle_multicast(now, from, data);
         }
     }
@@ -309,17 +308,17 @@ impl Reactor {
     /// Is a member of that group where and as long as the engine wants it.
     pub(super) fn look_at_interfaces(&mut self, now: Instant) {
         if !self.engine.wants_multicast() {
-            if self.multicast.look_at.is_some() {
+            if self.looks.interfaces.stop() {
                 self.multicast.close();
                 self.engine.handle_interfaces(now, Vec::new(), Vec::new());
             }
             return;
         }
-        if self.multicast.look_at.is_some_and(|at| now < at) {
+        if !self.looks.interfaces.is_due(now) {
             return;
         }
         let (registry, conf) = (self.poll.registry(), self.engine.conf());
-        self.multicast.look_at = Some(now + conf.lsd.look_interval);
+        self.looks.interfaces.set(now + conf.lsd.look_interval);
         let look = self.multicast.look(registry, conf, FIRST_MULTICAST_TOKEN, Interface::group);
         for why in look.failures {
             self.engine.handle_unsent(now, DatagramOwner::Lsd, why);
@@ -332,10 +331,10 @@ impl Reactor {
     /// Looks for the router as long as the engine wants one.
     pub(super) fn look_for_gateway(&mut self, now: Instant) {
         if !self.engine.wants_gateway() {
-            self.looks.gateway = None;
+            self.looks.gateway.stop();
             return;
         }
-        if self.looks.gateway.is_some_and(|at| now < at) {
+        if !self.looks.gateway.is_due(now) {
             return;
         }
         let conf = self.engine.conf();
@@ -346,7 +345,7 @@ impl Reactor {
         });
         // What is held to addresses of IPv6 has no use for it.
         let none = !conf.network.bind_addrs.is_empty() && addr.is_none();
-        self.looks.gateway = Some(now + conf.port_mapping.look_interval);
+        self.looks.gateway.set(now + conf.port_mapping.look_interval);
         let found = if none { None } else { gateway::look(interface, addr) };
         self.engine.handle_gateway(now, found);
     }
@@ -354,31 +353,31 @@ impl Reactor {
     /// Looks at our own addresses as long as the engine wants them.
     pub(super) fn look_at_own_addresses(&mut self, now: Instant) {
         if !self.engine.wants_addresses() {
-            self.looks.addresses = None;
+            self.looks.addresses.stop();
             return;
         }
-        if self.looks.addresses.is_some_and(|at| now < at) {
+        if !self.looks.addresses.is_due(now) {
             return;
         }
         let conf = self.engine.conf();
-        self.looks.addresses = Some(now + conf.dht.look_interval);
+        self.looks.addresses.set(now + conf.dht.look_interval);
         let found = own_addresses::look(conf);
         self.engine.handle_addresses(now, found);
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
         for _ in 0..EFFECTS_A_ROUND {
-            if self.output.budget == 0 {
+            if self.output.is_spent() {
                 break;
             }
-            match self.next.effect.take().or_else(|| self.engine.poll_effect()) {
+            match self.next.take_effect().or_else(|| self.engine.poll_effect()) {
                 Some(Effect::Job(Job::Read { torrent, link, blocks, buf })) => {
                     self.read_blocks(now, torrent, link, blocks, buf)
                 }
-                Some(Effect::Job(job)) => self.pool.submit(job),
+                Some(Effect::Job(job)) => self.workers.submit(job),
                 Some(Effect::Flush { stream }) => {
                     if let Some(stream) = self.streams.get_mut(stream) {
-                        mark_dirty(&mut self.output.dirty, stream);
+                        self.output.mark(stream);
                     }
                 }
                 Some(Effect::Resume { stream: id }) => {
@@ -394,11 +393,11 @@ impl Reactor {
                     self.streams.close(self.poll.registry(), stream);
                 }
                 Some(Effect::Datagram { owner, to, data }) => {
-                    self.output.datagrams.push_back((owner, to, data));
+                    self.output.push_datagram(owner, to, data);
                 }
                 Some(Effect::Segments { to, data, segment, unfragmented }) => {
                     let burst = Burst { to, data, segment, unfragmented, sent: 0 };
-                    self.output.bursts.push(burst);
+                    self.output.push_burst(burst);
                 }
                 Some(Effect::Multicast { interface, data }) => {
                     if let Err(e) = self.multicast.send(interface, interface.group(), &data) {
@@ -425,12 +424,12 @@ impl Reactor {
         blocks: Vec<Block>,
         mut buf: Buf,
     ) {
-        let Some(result) = self.pool.try_read(torrent, &blocks, &mut buf) else {
-            self.stats.cold_reads += 1;
-            return self.pool.submit(Job::Read { torrent, link, blocks, buf });
+        let Some(result) = self.workers.try_read(torrent, &blocks, &mut buf) else {
+            self.tally.note_cold_read();
+            return self.workers.submit(Job::Read { torrent, link, blocks, buf });
         };
-        self.stats.hot_reads += 1;
-        self.output.budget = self.output.budget.saturating_sub(buf.0.len());
+        self.tally.note_hot_read();
+        self.output.spend(buf.0.len());
         self.engine
             .handle_done(now, Done::Read { torrent, link, blocks, buf, result, cold: false });
         if let Some(stream) = self
@@ -438,39 +437,35 @@ impl Reactor {
             .get_mut(StreamId::Peer(link))
             .filter(|stream| stream.ready.write && stream.stage == Stage::Up)
         {
-            let (written, dirty) =
-                (write(&mut self.engine, stream, now, &mut self.stats), &mut self.output.dirty);
-            note_written(&mut self.engine, stream, now, written, dirty, &mut self.ready);
+            let written = write(&mut self.engine, stream, now, &mut self.tally);
+            let Self { engine, output, ready, .. } = self;
+            note_written(engine, stream, now, written, output, ready);
         }
     }
 
     /// One vectored write, or a few, for each stream that has something to send. In the next
     /// turn the streams that were not reached go before those that have more.
     pub(super) fn flush(&mut self, now: Instant) {
-        std::mem::swap(&mut self.output.dirty, &mut self.output.flushing);
-        let mut reached = 0;
-        for at in 0..self.output.flushing.len() {
-            let Some(&id) = self.output.flushing.get(at) else { break };
+        self.output.begin_flush();
+        while let Some(id) = self.output.poll_flush() {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             stream.dirty = false;
             // Otherwise the event that makes it writable marks it again.
             if !stream.ready.write || stream.is_connecting() {
                 continue;
             }
-            if self.output.budget == 0 {
-                mark_dirty(&mut self.output.dirty, stream);
+            if self.output.is_spent() {
+                self.output.mark(stream);
                 continue;
             }
-            let before = self.stats.bytes_written;
-            let written = write(&mut self.engine, stream, now, &mut self.stats);
-            let dirty = &mut self.output.dirty;
-            note_written(&mut self.engine, stream, now, written, dirty, &mut self.ready);
-            self.output.budget =
-                self.output.budget.saturating_sub((self.stats.bytes_written - before) as usize);
-            reached = self.output.dirty.len();
+            let before = self.tally.bytes_written();
+            let written = write(&mut self.engine, stream, now, &mut self.tally);
+            let Self { engine, output, ready, tally, .. } = self;
+            note_written(engine, stream, now, written, output, ready);
+            output.spend((tally.bytes_written() - before) as usize);
+            output.note_reached();
         }
-        unreached_first(&mut self.output.dirty, reached);
-        self.output.flushing.clear();
+        self.output.end_flush();
     }
 }
 
@@ -485,7 +480,7 @@ fn write(
     engine: &mut Engine,
     stream: &mut Stream,
     now: Instant,
-    stats: &mut ReactorStats,
+    tally: &mut Tally,
 ) -> io::Result<Written> {
     let enciphered = stream.is_enciphered();
     for _ in 0..WRITES_A_ROUND {
@@ -509,8 +504,7 @@ fn write(
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
             Err(e) => return Err(e),
         };
-        stats.writes += 1;
-        stats.bytes_written += taken as u64;
+        tally.note_written(taken);
         engine.handle_sent(now, stream.id, taken);
         // What TLS takes has not met the system yet.
         if taken < offered && SHORT_IS_BLOCKED && !enciphered {
@@ -526,7 +520,7 @@ fn note_written(
     stream: &mut Stream,
     now: Instant,
     written: io::Result<Written>,
-    dirty: &mut Vec<StreamId>,
+    output: &mut Output,
     ready: &mut RunQueue,
 ) {
     match written {
@@ -535,7 +529,7 @@ fn note_written(
             stream.ready.write = false;
             engine.handle_writable(now, stream.id, false);
         }
-        Ok(Written::Some) => mark_dirty(dirty, stream),
+        Ok(Written::Some) => output.mark(stream),
         Err(e) => {
             // What the other side said before it hung up is worth reading.
             stream.failed = Some(e.kind());
@@ -561,16 +555,4 @@ fn decipher(
         engine.handle_data(now, stream.id, &mut plain);
     }
     ended
-}
-
-/// The first `reached` have had their turn and have more to send; the others have waited.
-pub(super) fn unreached_first<T>(dirty: &mut [T], reached: usize) {
-    dirty.rotate_left(reached.min(dirty.len()));
-}
-
-fn mark_dirty(dirty: &mut Vec<StreamId>, stream: &mut Stream) {
-    if !stream.dirty {
-        stream.dirty = true;
-        dirty.push(stream.id);
-    }
 }
