@@ -195,7 +195,7 @@ impl Engine {
     /// Whether a connection from `ip` is taken now; counts it if not.
     pub(super) fn admits(&mut self, ip: IpAddr) -> bool {
         let (conf, host, refused) = (&self.cx.conf, self.access.host(ip), &mut self.access.refused);
-        let reason = if self.shutting_down {
+        let reason = if self.shutdown.has_begun() {
             return false;
         } else if self.cx.leases.filter().blocks(ip) {
             &mut refused.filtered
@@ -265,7 +265,8 @@ impl Engine {
 
     fn close_where(&mut self, reason: &str, meant: impl Fn(IpAddr) -> bool) {
         for key in self.connections.keys() {
-            if self.connections.get(key).is_some_and(|connection| meant(connection.who.addr.ip())) {
+            if self.connections.get(key).is_some_and(|connection| meant(connection.who().addr.ip()))
+            {
                 self.close(key, reason);
             }
         }

@@ -18,7 +18,7 @@ impl Verbs<'_> {
     /// cannot have the name it is given, it cannot be kept in the session's folder or is too large
     /// for it, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
-        if self.engine.shutting_down {
+        if self.engine.shutdown.has_begun() {
             return Err(AddError::ShuttingDown);
         }
         let identity = params.source.identity();
@@ -29,13 +29,13 @@ impl Verbs<'_> {
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
         if params.storage.is_some() {
-            if self.engine.cx.recorder.on {
+            if self.engine.cx.recorder.is_on() {
                 return Err(AddError::OwnStorage);
             }
         } else if let Some(metainfo) = params.source.metainfo() {
             self.engine.check_place(metainfo, &params.dir, &params.renames)?;
         }
-        if self.engine.cx.recorder.on {
+        if self.engine.cx.recorder.is_on() {
             self.engine.check_record(&params)?;
         }
         let limits = params.connections.limits;

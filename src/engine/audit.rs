@@ -34,7 +34,7 @@ impl Engine {
         let connections = || self.connections.iter().map(|(_, connection)| connection);
         let dialing = connections().filter(|connection| connection.is_connecting()).count();
         let handshakes = connections()
-            .filter(|connection| connection.is_in_handshake() && connection.who.incoming)
+            .filter(|connection| connection.is_in_handshake() && connection.who().incoming)
             .count();
         let fetchers = self
             .torrents
@@ -50,7 +50,7 @@ impl Engine {
         }
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
-            ("connections are being dialled", dialing, self.dialing.count, conf.peers.max_dials),
+            ("connections are being dialled", dialing, self.dialing.count(), conf.peers.max_dials),
             (
                 "accepted connections have not greeted",
                 handshakes,
@@ -84,14 +84,14 @@ impl Engine {
             }
         }
         let greeted = connections().filter(|connection| connection.session().is_some()).count();
-        if greeted != self.tally.peers {
+        if greeted != self.tally.peers() {
             return Err(format!(
                 "{greeted} peers are greeted and {} are counted",
-                self.tally.peers
+                self.tally.peers()
             ));
         }
         self.access.audit(connections().map(|connection| {
-            (connection.who.addr.ip(), connection.is_in_handshake() && connection.who.incoming)
+            (connection.who().addr.ip(), connection.is_in_handshake() && connection.who().incoming)
         }))?;
         self.audit_lines()?;
         self.cx.leases.pieces().audit()?;
@@ -106,7 +106,7 @@ impl Engine {
         for (key, torrent) in self.torrents.iter() {
             torrent.audit(conf)?;
             let dials = connections()
-                .filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none())
+                .filter(|l| l.torrent() == Some(key) && !l.who().incoming && l.session().is_none())
                 .count();
             if dials != torrent.peers().dials() {
                 return Err(format!(
@@ -115,7 +115,7 @@ impl Engine {
                 ));
             }
             let sessions =
-                connections().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
+                connections().filter(|l| l.torrent() == Some(key) && l.session().is_some()).count();
             if sessions != torrent.peers().len() {
                 return Err(format!(
                     "a torrent has {sessions} greeted connections and {} sessions",
@@ -136,14 +136,14 @@ impl Engine {
             if session.is_held_with_others() && !self.throttle.down.is_queued(StreamId::Peer(key)) {
                 return Err(format!(
                     "{} is held back by a limit and waits for nothing",
-                    connection.who.addr
+                    connection.who().addr
                 ));
             }
             let times = self.cx.outbox.times_in_line(key);
             if times != usize::from(session.is_in_line()) {
                 return Err(format!(
                     "{} is in line {times} times: {}",
-                    connection.who.addr,
+                    connection.who().addr,
                     session.is_in_line()
                 ));
             }
@@ -164,10 +164,8 @@ impl Engine {
 
     /// The session on a connection.
     fn session_on(&self, connection: Key) -> Option<&PeerSession> {
-        let (session, torrent) = self
-            .connections
-            .get(connection)
-            .and_then(|l: &Connection| l.session().zip(l.torrent))?;
+        let (session, torrent) =
+            self.connections.get(connection).and_then(|l: &Connection| l.session_and_torrent())?;
         self.torrents.get(torrent)?.peers().get(session)
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::{base::time::Instant, engine::io::Owner};
+use crate::base::time::Instant;
 
 /// How long a buffer lies idle at least before it is given back: a download that pauses for a
 /// moment, between two pieces or two peers, needs it again. It goes within twice this time.
@@ -13,18 +13,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// At the end of every input: as long as buffers are idle, a timer runs.
     pub(super) fn watch_buffers(&mut self) {
-        if self.io.buffers_due.is_none()
-            && self.cx.leases.pieces().idle() + self.cx.leases.uploads().idle() > 0
-        {
-            let at = self.cx.now + LOOK_EVERY;
-            self.io.buffers_due = Some(at);
-            self.io.wake(at, Owner::Buffers);
+        if self.cx.leases.pieces().idle() + self.cx.leases.uploads().idle() > 0 {
+            self.io.wake_for_buffers(self.cx.now + LOOK_EVERY);
         }
     }
 
     pub(super) fn handle_buffers_timeout(&mut self, at: Instant) {
-        if self.io.buffers_due == Some(at) {
-            self.io.buffers_due = None;
+        if self.io.take_buffers_due(at) {
             self.cx.leases.pieces_mut().age();
             self.cx.leases.uploads_mut().age();
             self.watch_buffers();

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    conf::Traffic,
+    conf::{Conf, Traffic},
     engine::{
         CloseCause, Effect, Engine, StreamId,
         crypto::{Crypto, UNFIT},
@@ -18,6 +18,7 @@ use crate::{
     },
     proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
+        Torrent,
         candidates::Opening,
         disconnect::Disconnect,
         outbox::Sleeper,
@@ -36,17 +37,17 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A connection to be, or one that is.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) who: Contributor,
+    who: Contributor,
     /// The torrent it belongs to; unknown until an accepted one says so.
-    pub(super) torrent: Option<Key>,
-    pub(super) transport: Transport,
+    torrent: Option<Key>,
+    transport: Transport,
     /// Why the transport that was tried first does not carry it.
-    pub(super) refused: Option<ErrorKind>,
-    pub(super) state: State,
+    refused: Option<ErrorKind>,
+    state: State,
     /// What we say before the session takes over, which gets it then.
-    pub(super) hello: Option<Box<Tx>>,
-    pub(super) crypto: Crypto,
-    pub(super) began: Instant,
+    hello: Option<Box<Tx>>,
+    crypto: Crypto,
+    began: Instant,
 }
 
 /// What carries a connection's bytes. Another transport is another variant; nothing above it knows.
@@ -59,7 +60,7 @@ pub(super) enum Transport {
 }
 
 #[derive(Debug)]
-pub(super) enum State {
+enum State {
     /// The transport is not there yet.
     Connecting,
     /// Until the peer's handshake is whole.
@@ -75,9 +76,9 @@ pub(super) enum State {
 
 /// What has come of a peer that waits.
 #[derive(Debug)]
-pub(super) struct Greeting {
-    pub(super) handshake: Handshake,
-    pub(super) early: Vec<u8>,
+struct Greeting {
+    handshake: Handshake,
+    early: Vec<u8>,
 }
 
 impl Connection {
@@ -112,9 +113,87 @@ impl Connection {
         self.hello.get_or_insert_default()
     }
 
-    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn who(&self) -> Contributor {
+        self.who
+    }
+
+    /// The torrent it belongs to, if that is known.
+    pub(super) fn torrent(&self) -> Option<Key> {
+        self.torrent
+    }
+
+    /// When it was dialled, by the transport that it is dialled by now, or accepted.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The transport is not there yet.
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state, State::Connecting)
+    }
+
+    /// Whether the peer's handshake has not come.
+    pub(super) fn is_ungreeted(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Preambles(_))
+    }
+
+    /// This socket of uTP is to carry it.
+    pub(super) fn carry_by_utp(&mut self, socket: Key) {
+        self.transport = Transport::Utp(socket);
+    }
+
+    /// It is dialled by another transport at `now`; `refused`: why the first does not carry it.
+    pub(super) fn dial_anew(&mut self, now: Instant, refused: Option<ErrorKind>) {
+        (self.began, self.refused) = (now, refused);
+    }
+
+    /// Why the transport that was tried first does not carry it.
+    pub(super) fn refused(&self) -> Option<ErrorKind> {
+        self.refused
+    }
+
+    /// How we dialled it.
+    pub(super) fn opening(&self) -> Opening {
+        self.crypto.opening
+    }
+
+    /// Whether the other opening has been tried, just before.
+    pub(super) fn is_second_dial(&self) -> bool {
+        self.crypto.is_second
+    }
+
+    /// See [`Crypto::fits`].
+    pub(super) fn fits(&self, torrent: &Torrent, conf: &Conf) -> bool {
+        self.crypto.fits(torrent, conf)
+    }
+
+    /// The transport is there: these are to be said and heard until the peer's handshake is whole.
+    pub(super) fn begin_preambles(&mut self, preambles: Preambles) {
+        self.state = State::Preambles(Box::new(preambles));
+    }
+
+    /// What is said and heard until the peer's handshake is whole, where the first goes, and what
+    /// comes of it for what follows; `None` if that is over or has not begun.
+    pub(super) fn preambles(&mut self) -> Option<(&mut Preambles, &mut Tx, &mut Crypto)> {
+        let State::Preambles(preambles) = &mut self.state else { return None };
+        Some((preambles, self.hello.get_or_insert_default(), &mut self.crypto))
+    }
+
+    /// The peer's handshake has come, and it waits for `torrent` to wake.
+    pub(super) fn wait_for(&mut self, torrent: Key, handshake: Handshake) {
+        self.torrent = Some(torrent);
+        self.state = State::Waiting(Box::new(Greeting { handshake, early: Vec::new() }));
+    }
+
+    /// The handshake of a peer that waits, and what has come behind it.
+    pub(super) fn take_greeting(&mut self) -> Option<(Handshake, Vec<u8>)> {
+        let State::Waiting(greeting) = &mut self.state else { return None };
+        Some((greeting.handshake, std::mem::take(&mut greeting.early)))
+    }
+
+    /// What is to be sent before there is a session.
+    pub(super) fn unsent_hello(&mut self) -> Option<&mut Tx> {
+        self.hello.as_deref_mut()
     }
 
     /// Whether what we send on it is enciphered, or will be.
@@ -152,6 +231,11 @@ impl Connection {
             Transport::Utp(socket) => Some(socket),
             Transport::Stream => None,
         }
+    }
+
+    /// Its session and the torrent that has that.
+    pub(super) fn session_and_torrent(&self) -> Option<(Key, Key)> {
+        self.session().zip(self.torrent)
     }
 
     pub(super) fn session(&self) -> Option<Key> {
@@ -199,7 +283,7 @@ impl Engine {
     pub(super) fn dial_as(&mut self, torrent: Key, addr: SocketAddr, crypto: Crypto) {
         let connection = Connection::outgoing(torrent, addr, crypto, self.cx.now);
         let connection = self.connections.insert(connection);
-        self.dialing.count += 1;
+        self.dialing.begin();
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.begin_dial();
@@ -212,7 +296,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(connection.state, State::Connecting) {
-            self.dialing.count = self.dialing.count.saturating_sub(1);
+            self.dialing.end();
             let by_v2 = torrent.peers().candidates().is_dialled_by_v2(connection.who.addr);
             let (info_hash, upgrade) = torrent.identity().dial_hash(by_v2);
             self.begin_preambles(key, info_hash, upgrade);
@@ -288,7 +372,7 @@ impl Engine {
     ) -> usize {
         let quota = self.send_quota(key);
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
-        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
+        let Some((session, torrent)) = connection.session_and_torrent() else {
             let hello = connection.hello.as_mut();
             return hello.map_or(0, |hello| hello.poll_transmit(out, usize::MAX));
         };
@@ -300,7 +384,7 @@ impl Engine {
     /// So many of them are on their way.
     pub(super) fn connection_sent(&mut self, key: Key, bytes: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.session().zip(connection.torrent) {
+        match connection.session_and_torrent() {
             Some((session, torrent)) => {
                 self.throttle.spend_up(self.cx.now, key, torrent, bytes);
                 let key = torrent;
@@ -320,7 +404,7 @@ impl Engine {
     /// A connection's socket takes no more bytes for now, or takes them again.
     pub(super) fn connection_writable(&mut self, key: Key, writable: bool) {
         let Some((session, torrent)) =
-            self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
+            self.connections.get(key).and_then(|l| l.session_and_torrent())
         else {
             return;
         };
@@ -427,7 +511,7 @@ impl Engine {
 
     pub(super) fn session_data(&mut self, key: Key, data: &[u8]) {
         let Some((session, torrent)) =
-            self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
+            self.connections.get(key).and_then(|l| l.session_and_torrent())
         else {
             return;
         };
@@ -534,7 +618,7 @@ impl Engine {
         let greeting = tx.len();
         let greeted = Greeted { link: key, who, terms, tx };
         connection.state = State::Live(t.handle_greeted(greeted, &mut self.cx));
-        self.tally.peers += 1;
+        self.tally.note_greeted();
         self.limit_connection(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.
         if let Some(least) = replaced {
@@ -609,8 +693,8 @@ impl Engine {
         self.access.handle_gone(connection.who.addr.ip(), greeting);
         debug_assert!(self.connections.len() > 0 || self.access.is_idle());
         match connection.state {
-            State::Connecting => self.dialing.count = self.dialing.count.saturating_sub(1),
-            State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
+            State::Connecting => self.dialing.end(),
+            State::Live(_) => self.tally.note_peer_gone(),
             _ => {}
         }
         Some(connection)
@@ -622,7 +706,7 @@ impl Engine {
         if let (State::Waiting(_), Some(torrent)) = (&connection.state, connection.torrent) {
             self.wanting.forget_link(torrent, key);
         }
-        self.dialing.again = true;
+        self.dialing.look_again();
         if let Some(torrent) = connection.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
                 if !connection.who.incoming && connection.session().is_none() {

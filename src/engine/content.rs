@@ -105,7 +105,7 @@ impl Verbs<'_> {
         if !torrent.location().has_own_storage() {
             self.engine.check_place(&metainfo, torrent.location().dir(), &renames)?;
         }
-        if cx.recorder.on {
+        if cx.recorder.is_on() {
             let order = queue.download_ord(id.0);
             let limits = self.engine.limits_of(id.0);
             let mut params = torrent.params(cx.now, order, limits);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     base::{arena::Key, time::Instant, timers::Wakeup},
-    engine::{Engine, connection::State, io::Owner},
+    engine::{Engine, connection::Connection, io::Owner},
 };
 
 /// A connection that takes longer to be made and greeted makes room: twice what a connection by
@@ -46,14 +46,9 @@ impl Engine {
             full || torrent.is_some_and(|torrent| self.wanting.is_crowded(torrent))
         };
         let connections =
-            self.connections.iter().filter(|(_, connection)| makes_room(connection.torrent));
+            self.connections.iter().filter(|(_, connection)| makes_room(connection.torrent()));
         let mut silent: Vec<(Instant, Key)> = connections
-            .filter_map(|(key, connection)| {
-                Some((
-                    self.silent_since(&connection.state, connection.torrent, connection.began)?,
-                    key,
-                ))
-            })
+            .filter_map(|(key, connection)| Some((self.silent_since(connection)?, key)))
             .collect();
         silent.sort_unstable();
         // One for each torrent that waits: those in front have been silent for longest.
@@ -66,13 +61,12 @@ impl Engine {
     }
 
     /// Since when a connection is silent, if that is for too long.
-    fn silent_since(&self, state: &State, torrent: Option<Key>, began: Instant) -> Option<Instant> {
-        let (since, time) = match *state {
-            State::Connecting | State::Preambles(_) => (began, GREETING),
-            State::Mirror | State::Waiting(_) => return None,
-            State::Live(session) => {
-                (self.torrents.get(torrent?)?.peers().mute_since(session)?, SILENCE)
-            }
+    fn silent_since(&self, connection: &Connection) -> Option<Instant> {
+        let (since, time) = if connection.is_ungreeted() {
+            (connection.began(), GREETING)
+        } else {
+            let (session, torrent) = connection.session_and_torrent()?;
+            (self.torrents.get(torrent)?.peers().mute_since(session)?, SILENCE)
         };
         (self.cx.now.since(since) >= time).then_some(since)
     }

@@ -83,7 +83,7 @@ impl Engine {
     /// machine sends to the outside, and to tell them by
     /// [`handle_addresses`](Self::handle_addresses).
     pub fn wants_addresses(&self) -> bool {
-        self.discovery.dht.node.is_some() && !self.shutting_down
+        self.discovery.dht.node.is_some() && !self.shutdown.has_begun()
     }
 
     /// The addresses from which this machine sends to the outside, at most one of each family; none
@@ -168,8 +168,8 @@ impl Engine {
 
     /// Has the state recorded in the session folder, if there is one and anything is new.
     pub(super) fn record_dht(&mut self) {
-        let state = self.dht_state().filter(|_| self.cx.recorder.on);
-        let later = self.cx.recorder.retry_at.is_some();
+        let state = self.dht_state().filter(|_| self.cx.recorder.is_on());
+        let later = self.cx.recorder.is_waiting();
         if let Some(body) = self.discovery.dht.recorded.next(self.cx.now, state, later) {
             let info_hash = WireHash::v1(InfoHash([0; 20]));
             self.push_record(None, SessionRecord { kind: RecordKind::Dht, info_hash, body });
@@ -253,7 +253,7 @@ impl Engine {
             told.into_iter().for_each(|addr| node.add_node(now, addr));
             self.drive_dht();
         }
-        let torrent = self.torrents.get(key).filter(|_| !self.shutting_down);
+        let torrent = self.torrents.get(key).filter(|_| !self.shutdown.has_begun());
         let seed = torrent.and_then(|torrent| torrent.dht_seed());
         let ports = self.cx.leases.ports();
         let port = ports.of(true).or(ports.of(false));

@@ -7,11 +7,7 @@ use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use crate::{
     base::arena::Key,
     conf::{Traffic, Transports},
-    engine::{
-        Engine, StreamId,
-        connection::{Connection, State, Transport},
-        dial::Dial,
-    },
+    engine::{Engine, StreamId, connection::Connection, dial::Dial},
     torrent::outbox::Sleeper,
 };
 
@@ -26,9 +22,8 @@ const UTP_PATIENCE_REFUSED: Duration = Duration::from_secs(1);
 impl Engine {
     /// Dials a peer.
     pub(super) fn open_transport(&mut self, key: Key) {
-        let Some(&Connection { torrent, who, began, .. }) = self.connections.get(key) else {
-            return;
-        };
+        let Some(connection) = self.connections.get(key) else { return };
+        let (torrent, who, began) = (connection.torrent(), connection.who(), connection.began());
         let timeout = self.cx.conf.peers.handshake_timeout;
         self.cx.outbox.wake(began + timeout, Sleeper::Peer(key));
         let transports = self.dialled_transports();
@@ -51,7 +46,7 @@ impl Engine {
         if let Some(socket) = self.ways.utp.dial(self.cx.now, addr, key)
             && let Some(connection) = self.connections.get_mut(key)
         {
-            connection.transport = Transport::Utp(socket);
+            connection.carry_by_utp(socket);
         }
     }
 
@@ -59,11 +54,11 @@ impl Engine {
     fn may_fall_back(&self, key: Key) -> bool {
         self.dialled_transports() == Transports::Both
             && self.connections.get(key).is_some_and(|connection| {
-                let torrent = connection.torrent.and_then(|torrent| self.torrents.get(torrent));
-                matches!(connection.state, State::Connecting)
-                    && matches!(connection.transport, Transport::Stream)
+                let torrent = connection.torrent().and_then(|torrent| self.torrents.get(torrent));
+                connection.is_connecting()
+                    && connection.utp_socket().is_none()
                     && torrent.is_some_and(|t| {
-                        t.peers().candidates().may_answer_to_utp(connection.who.addr)
+                        t.peers().candidates().may_answer_to_utp(connection.who().addr)
                     })
             })
     }
@@ -72,15 +67,14 @@ impl Engine {
     fn is_last_resort(&self, key: Key) -> bool {
         self.dialled_transports() == Transports::Both
             && self.connections.get(key).is_some_and(|connection| {
-                matches!(connection.state, State::Connecting)
-                    && matches!(connection.transport, Transport::Utp(_))
+                connection.is_connecting() && connection.utp_socket().is_some()
             })
     }
 
     /// How long a connection may take from its dial on to its session.
     pub(super) fn dial_timeout(&self, key: Key) -> Duration {
         if self.is_last_resort(key) {
-            let refused = self.connections.get(key).and_then(|connection| connection.refused);
+            let refused = self.connections.get(key).and_then(Connection::refused);
             self.utp_patience(refused)
         } else {
             self.cx.conf.peers.handshake_timeout
@@ -90,7 +84,7 @@ impl Engine {
     /// Some time of a dial has passed: the other transport may answer.
     pub(super) fn try_other_transport(&mut self, key: Key) {
         let patience = self.cx.conf.peers.handshake_timeout / UTP_AFTER;
-        let is_due = self.connections.get(key).is_some_and(|c| self.cx.now >= c.began + patience);
+        let is_due = self.connections.get(key).is_some_and(|c| self.cx.now >= c.began() + patience);
         if is_due && self.may_fall_back(key) {
             self.close_transport(key);
             self.fall_back_to_utp(key, None);
@@ -113,8 +107,8 @@ impl Engine {
         let (now, timeout) = (self.cx.now, self.cx.conf.peers.handshake_timeout);
         let patience = self.utp_patience(refused);
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        (connection.began, connection.refused) = (now, refused);
-        let addr = connection.who.addr;
+        connection.dial_anew(now, refused);
+        let addr = connection.who().addr;
         self.cx.outbox.wake(now + patience, Sleeper::Peer(key));
         self.cx.outbox.wake(now + timeout, Sleeper::Peer(key));
         self.dial_utp(key, addr);

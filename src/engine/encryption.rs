@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::{
-    connection::{Connection, State},
     crypto::{Crypto, UNFIT},
     hash_index::HashIndex,
 };
@@ -95,21 +94,21 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (id, dht) = (self.cx.peer_id, self.cx.conf.dht.enabled);
         let ours = handshake::ours(info_hash, id, dht, upgrade.is_some());
-        match connection.crypto.opening {
+        match connection.opening() {
             Opening::Plain => {
                 let preambles = Preambles::outgoing(info_hash, upgrade, Vec::new());
-                connection.state = State::Preambles(Box::new(preambles));
+                connection.begin_preambles(preambles);
                 connection.hello().push_bytes(&ours);
                 self.cx.outbox.flush(key);
             }
             Opening::Encrypted => {
                 let draw = Draw::new(&mut self.exchanges.rng);
-                let torrent = connection.torrent.and_then(|torrent| self.torrents.get(torrent));
+                let torrent = connection.torrent().and_then(|torrent| self.torrents.get(torrent));
                 let methods = torrent.map(|torrent| torrent.crypto_methods(&self.cx.conf));
                 let methods = methods.unwrap_or(self.cx.conf.encryption.methods());
                 let first = Box::new(Initiator::begin(info_hash, methods, ours.to_vec(), draw));
                 let preambles = Preambles::outgoing(info_hash, upgrade, vec![first]);
-                connection.state = State::Preambles(Box::new(preambles));
+                connection.begin_preambles(preambles);
                 self.feed_preambles(key, &mut []);
             }
         }
@@ -123,11 +122,8 @@ impl Engine {
         data: &mut [u8],
     ) -> Option<(Handshake, usize)> {
         let connection = self.connections.get_mut(key)?;
-        let Connection { state: State::Preambles(preambles), hello, crypto, .. } = connection
-        else {
-            return None;
-        };
-        let hello = hello.get_or_insert_default();
+        let host = host_of(connection.who().addr.ip());
+        let (preambles, hello, crypto) = connection.preambles()?;
         let said = hello.len();
         let torrents =
             Encrypting { by_hash: &self.by_hash, torrents: &self.torrents, conf: &self.cx.conf };
@@ -140,7 +136,6 @@ impl Engine {
             (crypto.method, crypto.incoming) = (preambles.method(), preambles.take_cipher());
         }
         let exchange = preambles.poll_exchange();
-        let host = host_of(connection.who.addr.ip());
         if let Some(exchange) = exchange {
             self.exchanges.waiting.push_back((key, host, exchange));
             self.pump_exchanges();
@@ -156,10 +151,7 @@ impl Engine {
         self.exchanges.running.remove(&key);
         self.pump_exchanges();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Connection { state: State::Preambles(preambles), hello, .. } = connection else {
-            return;
-        };
-        let hello = hello.get_or_insert_default();
+        let Some((preambles, hello, _)) = connection.preambles() else { return };
         let said = hello.len();
         let torrents =
             Encrypting { by_hash: &self.by_hash, torrents: &self.torrents, conf: &self.cx.conf };
@@ -184,9 +176,9 @@ impl Engine {
     /// changed.
     pub(super) fn dial_other_way(&mut self, key: Key) -> bool {
         let Some(connection) = self.connections.get(key) else { return false };
-        let (who, opening) = (connection.who, connection.crypto.opening);
-        let Some(torrent) = connection.torrent.filter(|_| !who.incoming) else { return false };
-        if connection.crypto.is_second || self.shutting_down {
+        let (who, opening) = (connection.who(), connection.opening());
+        let Some(torrent) = connection.torrent().filter(|_| !who.incoming) else { return false };
+        if connection.is_second_dial() || self.shutdown.has_begun() {
             return false;
         }
         let has_room = self.has_room_to_dial();
@@ -314,8 +306,8 @@ impl Engine {
             let Some(t) = self.torrents.get(torrent) else { return };
             let is_unfit = self.connections.get(key).is_some_and(|connection| {
                 let is_greeted = connection.session().is_some() || connection.is_waiting();
-                let fits = connection.crypto.fits(t, &self.cx.conf);
-                connection.torrent == Some(torrent) && is_greeted && !fits
+                let fits = connection.fits(t, &self.cx.conf);
+                connection.torrent() == Some(torrent) && is_greeted && !fits
             });
             if is_unfit {
                 self.close(key, Disconnect::stopped(UNFIT));

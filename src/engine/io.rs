@@ -55,7 +55,7 @@ pub(super) struct Io {
     /// Streams to web seeds.
     pub(super) web_streams: Arena<WebStream>,
     /// When idle buffers are looked after, if there are any.
-    pub(super) buffers_due: Option<Instant>,
+    buffers_due: Option<Instant>,
 }
 
 impl Io {
@@ -96,6 +96,19 @@ impl Io {
     /// Wakes `owner` at `at`. Earlier wake-ups of it stay, and are to be ignored by it.
     pub(super) fn wake(&mut self, at: Instant, owner: Owner) {
         self.deadlines.push(at, owner);
+    }
+
+    /// Has idle buffers looked after at `at`, unless that is so already.
+    pub(super) fn wake_for_buffers(&mut self, at: Instant) {
+        if self.buffers_due.is_none() {
+            self.buffers_due = Some(at);
+            self.wake(at, Owner::Buffers);
+        }
+    }
+
+    /// Whether they are to be looked after at `at`, once.
+    pub(super) fn take_buffers_due(&mut self, at: Instant) -> bool {
+        self.buffers_due.take_if(|due| *due == at).is_some()
     }
 
     /// The next wake-up that is due, and its time.

@@ -131,7 +131,7 @@ impl Engine {
         let torrent = self
             .torrents
             .get(key)
-            .filter(|torrent| torrent.may_find_peers() && !self.shutting_down);
+            .filter(|torrent| torrent.may_find_peers() && !self.shutdown.has_begun());
         let count = torrent.map_or(0, |torrent| torrent.identity().hashes().wire_hashes().count());
         if lsd.told.get(&key).map_or(0, Vec::len) == count {
             return;

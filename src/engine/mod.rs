@@ -40,6 +40,7 @@ mod queueing;
 mod rate_limits;
 mod session;
 mod session_stats;
+mod shutdown;
 mod streams;
 mod throttle;
 mod trackers;
@@ -98,6 +99,7 @@ use places::Places;
 use queue::Queue;
 use queueing::Queueing;
 use session_stats::Tally;
+use shutdown::Shutdown;
 use throttle::Throttle;
 use utp::Utp;
 use wanting::{Dialing, Wanting};
@@ -211,7 +213,7 @@ pub struct Engine {
     by_hash: HashIndex,
     connections: Arena<Connection>,
     dialing: Dialing,
-    shutting_down: bool,
+    shutdown: Shutdown,
     /// Who may connect.
     access: Access,
     throttle: Throttle,
@@ -257,7 +259,7 @@ impl Engine {
             by_hash: HashIndex::default(),
             connections: Arena::new(),
             dialing: Dialing::default(),
-            shutting_down: false,
+            shutdown: Shutdown::default(),
             access: Access::default(),
             throttle,
             calls: Calls::new(now),
@@ -426,7 +428,7 @@ impl Engine {
             && let Some(key) = self.cx.outbox.poll_reader()
         {
             let Some((session, torrent)) =
-                self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
+                self.connections.get(key).and_then(|l| l.session_and_torrent())
             else {
                 continue;
             };
@@ -527,8 +529,8 @@ impl Engine {
         self.note_wishes(key);
         self.note_dht(key);
         self.note_lsd(key);
-        if self.dialing.again || self.torrents.get(key).is_some_and(Torrent::wanted_dial) {
-            self.dialing.again = false;
+        let again = self.dialing.take_again();
+        if again || self.torrents.get(key).is_some_and(Torrent::wanted_dial) {
             self.dial_candidates();
         }
     }

@@ -78,7 +78,7 @@ impl Engine {
     /// [`PortMappingConf::look_interval`](crate::conf::PortMappingConf::look_interval), and to tell
     /// it by [`handle_gateway`](Self::handle_gateway).
     pub fn wants_gateway(&self) -> bool {
-        self.discovery.mapping.machine.is_some() && !self.shutting_down
+        self.discovery.mapping.machine.is_some() && !self.shutdown.has_begun()
     }
 
     /// The router that leads outside, and our address towards it; `None` if there is none. Not that

@@ -158,7 +158,8 @@ impl Engine {
         }
         // An owner may be less patient with what it thinks is its peer.
         let (now, patience) = (self.cx.now, self.cx.conf.proxy.timeout / 2);
-        if opening.is_some_and(|opening| opening.is_overdue(now + patience)) && !self.shutting_down
+        if opening.is_some_and(|opening| opening.is_overdue(now + patience))
+            && !self.shutdown.has_begun()
         {
             self.proxy_failed(ProxyError::new(ProxyErrorKind::TimedOut, SILENT));
         }
@@ -277,7 +278,7 @@ impl Engine {
             log::info!("the proxy works again");
             self.cx.alerts.push(Alert::ProxyRecovered { datagrams: false });
             self.handle_relay_timeout();
-            self.dialing.again = true;
+            self.dialing.look_again();
             self.dial_candidates();
         }
     }

@@ -181,7 +181,7 @@ impl Engine {
     /// Carries out what the queues want.
     fn arrange(&mut self) {
         // What is carried out is news again; the outermost call goes on until there is none.
-        if self.shutting_down || std::mem::replace(&mut self.queueing.arranging, true) {
+        if self.shutdown.has_begun() || std::mem::replace(&mut self.queueing.arranging, true) {
             return;
         }
         loop {
@@ -202,7 +202,7 @@ impl Engine {
             }
         }
         self.queueing.arranging = false;
-        if self.queue.take_renumbered() && self.cx.recorder.on {
+        if self.queue.take_renumbered() && self.cx.recorder.is_on() {
             for key in self.queue.order().collect::<Vec<_>>() {
                 self.torrent_changed(key);
             }

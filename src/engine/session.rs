@@ -56,8 +56,7 @@ impl Engine {
     /// ([`Runner::with_folder`](crate::store::Runner::with_folder)).
     pub fn restore(&mut self, restored: Restored) {
         let Restored { torrents, session, dht, damaged, torn, set_aside } = restored;
-        self.cx.recorder.on = true;
-        self.cx.recorder.pause = self.cx.conf.storage.retry_pause;
+        self.cx.recorder.begin(self.cx.conf.storage.retry_pause);
         if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
             if let Some(limits) = limits {
                 self.verbs().set_limits(limits);
@@ -71,7 +70,7 @@ impl Engine {
             if let Some([downloads, seeds, total, checks]) = active {
                 self.verbs().set_active_limits(ActiveLimits { downloads, seeds, total, checks });
             }
-            self.cx.recorder.session_due = false;
+            self.cx.recorder.note_session_known();
         }
         let damaged = damaged + u32::from(!self.restore_dht(dht));
         self.torrents.reserve(torrents.len());
@@ -116,16 +115,14 @@ impl Engine {
     pub(super) fn session_changed(&mut self, said: Said) {
         let (conf, ActiveLimits { downloads, seeds, total, checks }) =
             (&self.cx.conf, self.queue.limits());
-        let session = &mut self.cx.recorder.session;
-        match said {
+        self.cx.recorder.change_session(|session| match said {
             Said::Limits => session.limits = Some(conf.network.limits),
             Said::PeerLimits => session.peer_limits = Some(conf.peers.limits),
             Said::Active => session.active = Some([downloads, seeds, total, checks]),
             Said::Stop => {
                 session.stop = Some((conf.queue.stop.ratio_percent, conf.queue.stop.seeding))
             }
-        }
-        self.cx.recorder.session_due |= self.cx.recorder.on;
+        });
     }
 
     /// A torrent's settings have changed that the engine keeps for it.
@@ -137,27 +134,20 @@ impl Engine {
 
     /// Whether records are due that may be made now.
     pub(super) fn has_records_due(&self) -> bool {
-        let recorder = &self.cx.recorder;
-        recorder.retry_at.is_none()
-            && ((recorder.session_due && !recorder.session_out)
-                || (recorder.out < AT_A_TIME && !recorder.due.is_empty()))
+        self.cx.recorder.has_due(AT_A_TIME)
     }
 
     /// Makes the records that are due.
     pub(super) fn pump_session(&mut self) {
-        if self.cx.recorder.retry_at.is_some() {
+        if self.cx.recorder.is_waiting() {
             return;
         }
-        if self.cx.recorder.session_due && !self.cx.recorder.session_out {
-            (self.cx.recorder.session_due, self.cx.recorder.session_out) = (false, true);
-            let body = self.cx.recorder.session.encode();
+        if let Some(body) = self.cx.recorder.poll_session() {
             let info_hash = WireHash::v1(InfoHash([0; 20]));
             let record = SessionRecord { kind: RecordKind::Session, info_hash, body };
             self.push_record(None, record);
         }
-        while self.cx.recorder.out < AT_A_TIME
-            && let Some(key) = self.cx.recorder.due.pop_first()
-        {
+        while let Some(key) = self.cx.recorder.poll_due(AT_A_TIME) {
             let (now, order, limits) =
                 (self.cx.now, self.queue.download_ord(key), self.limits_of(key));
             if let Some(record) = self
@@ -190,7 +180,7 @@ impl Engine {
     }
 
     pub(super) fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {
-        self.cx.recorder.out += 1;
+        self.cx.recorder.begin_record();
         self.effect(Effect::Job(Job::Record { torrent, record }));
     }
 
@@ -201,18 +191,14 @@ impl Engine {
         kind: RecordKind,
         result: Result<(), StoreError>,
     ) {
-        let recorder = &mut self.cx.recorder;
-        recorder.out = recorder.out.saturating_sub(1);
+        self.cx.recorder.end_record();
         match &result {
-            Ok(()) => recorder.pause = self.cx.conf.storage.retry_pause,
+            Ok(()) => self.cx.recorder.note_works(self.cx.conf.storage.retry_pause),
             Err(error) => self.recording_failed(error),
         }
         match torrent {
             None if kind == RecordKind::Dht => self.dht_recorded(result.is_ok()),
-            None => {
-                self.cx.recorder.session_out = false;
-                self.cx.recorder.session_due |= result.is_err() && !self.cx.recorder.last_chance;
-            }
+            None => self.cx.recorder.end_session_record(result.is_ok()),
             Some(key) => {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_recorded(&result, &mut self.cx);
@@ -223,32 +209,22 @@ impl Engine {
     }
 
     fn recording_failed(&mut self, error: &StoreError) {
-        let recorder = &mut self.cx.recorder;
-        if recorder.retry_at.is_some() {
-            return;
-        }
+        let longest = LONGEST_PAUSE.max(self.cx.conf.storage.retry_pause);
+        let Some(retry_in) = self.cx.recorder.fail(self.cx.now, longest) else { return };
         log::error!("{error}");
-        let retry_in = (!recorder.last_chance).then_some(recorder.pause);
         if let Some(pause) = retry_in {
-            let at = self.cx.now + pause;
-            recorder.retry_at = Some(at);
-            recorder.pause =
-                pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.storage.retry_pause));
-            self.io.wake(at, Owner::Recorder);
+            self.io.wake(self.cx.now + pause, Owner::Recorder);
         }
         self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });
     }
 
     pub(super) fn handle_recorder_timeout(&mut self, at: Instant) {
-        if self.cx.recorder.retry_at == Some(at) {
-            self.cx.recorder.retry_at = None;
-        }
+        self.cx.recorder.handle_timeout(at);
     }
 
     /// The engine is shutting down: what is due is recorded at once, or not at all.
     pub(super) fn record_for_the_last_time(&mut self) {
-        self.cx.recorder.last_chance = true;
-        self.cx.recorder.retry_at = None;
+        self.cx.recorder.give_last_chance();
         self.record_dht();
     }
 }

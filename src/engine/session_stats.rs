@@ -74,7 +74,7 @@ pub(super) struct Tally {
     by_phase: [usize; PHASES],
     wasted: u64,
     failed_pieces: u64,
-    pub(super) peers: usize,
+    peers: usize,
     /// Earlier runs, and times of this one.
     earlier: Totals,
     active_since: Option<Instant>,
@@ -82,6 +82,22 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// A peer was greeted.
+    pub(super) fn note_greeted(&mut self) {
+        self.peers += 1;
+    }
+
+    /// A peer that was greeted is gone.
+    pub(super) fn note_peer_gone(&mut self) {
+        self.peers = self.peers.saturating_sub(1);
+    }
+
+    /// Greeted peers over all torrents.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn peers(&self) -> usize {
+        self.peers
+    }
+
     /// Something happened to a torrent.
     pub(super) fn handle_torrent(&mut self, torrent: &mut Torrent, now: Instant) {
         let (wasted, failed_pieces) = torrent.take_losses();
@@ -162,7 +178,7 @@ impl Engine {
             download_rate: self.cx.leases.down().shown(now),
             upload_rate: self.cx.leases.up().shown(now),
             connections: self.connections.len(),
-            dials: self.dialing.count,
+            dials: self.dialing.count(),
             peers: tally.peers,
             piece_memory: self.piece_memory(),
             upload_memory: self.upload_memory(),

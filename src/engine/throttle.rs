@@ -113,7 +113,7 @@ impl Engine {
     fn limited_quota(&mut self, now: Instant, key: Key) -> usize {
         self.handle_tick(now);
         let Some(connection) = self.connections.get(key) else { return usize::MAX };
-        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
+        let Some((session, torrent)) = connection.session_and_torrent() else {
             return HANDSHAKE_LEN;
         };
         if self.expects_no_blocks(session, torrent) {
@@ -150,7 +150,7 @@ impl Engine {
             return usize::MAX;
         }
         let Some(connection) = self.connections.get(key) else { return 0 };
-        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
+        let Some((session, torrent)) = connection.session_and_torrent() else {
             return usize::MAX;
         };
         let tx = self.torrents.get(torrent).and_then(|t| t.peers().tx(session));
@@ -217,7 +217,7 @@ impl Engine {
     /// A connection that waited for a limit is read on. False if it has no session.
     fn connection_resumed(&mut self, key: Key) -> bool {
         let connection = self.connections.get(key);
-        let Some((session, torrent)) = connection.and_then(|l| l.session().zip(l.torrent)) else {
+        let Some((session, torrent)) = connection.and_then(|l| l.session_and_torrent()) else {
             return false;
         };
         if let Some(torrent) = self.torrents.get_mut(torrent) {
@@ -280,7 +280,7 @@ impl Engine {
     pub(super) fn limit_peer(&mut self, torrent: Key, addr: SocketAddr, limits: Limits) {
         self.throttle.peers.insert((torrent, addr), limits);
         let connections = self.connections.iter().filter(|(_, connection)| {
-            connection.torrent == Some(torrent) && connection.who.addr == addr
+            connection.torrent() == Some(torrent) && connection.who().addr == addr
         });
         for connection in connections
             .filter(|(_, connection)| connection.session().is_some())
@@ -297,8 +297,8 @@ impl Engine {
         for (key, connection) in
             self.connections.iter().filter(|(_, connection)| connection.session().is_some())
         {
-            let own = connection.torrent.is_some_and(|torrent| {
-                self.throttle.peers.contains_key(&(torrent, connection.who.addr))
+            let own = connection.torrent().is_some_and(|torrent| {
+                self.throttle.peers.contains_key(&(torrent, connection.who().addr))
             });
             if !own {
                 self.throttle.set_own(self.cx.now, key, limits);

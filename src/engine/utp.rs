@@ -80,7 +80,7 @@ impl Engine {
             return;
         }
         let listens = self.cx.leases.ports().towards(from.ip()).is_some();
-        let accepts = listens && !self.shutting_down;
+        let accepts = listens && !self.shutdown.has_begun();
         // What it brings is heard when all that wait were read.
         self.ways.utp.sockets.handle_datagram(self.cx.now, from, data, accepts);
     }
@@ -156,8 +156,8 @@ impl Engine {
             let Self { connections, torrents, ways, .. } = self;
             let utp = &mut ways.utp;
             let Some(connection) = connections.get_mut(key) else { break };
-            let (tx, quota) = match connection.session().zip(connection.torrent) {
-                None => (connection.hello.as_deref_mut(), usize::MAX),
+            let (tx, quota) = match connection.session_and_torrent() {
+                None => (connection.unsent_hello(), usize::MAX),
                 Some((session, torrent)) => {
                     let torrent = torrents.get_mut(torrent);
                     (torrent.and_then(|torrent| torrent.tx_mut(session)), quota)

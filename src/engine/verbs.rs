@@ -294,7 +294,7 @@ impl Verbs<'_> {
     /// saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until
     /// then the driver goes on as ever. Called again it does nothing.
     pub fn shutdown(&mut self) {
-        if std::mem::replace(&mut self.engine.shutting_down, true) {
+        if self.engine.shutdown.begin() {
             return;
         }
         self.engine.record_for_the_last_time();
@@ -404,13 +404,13 @@ impl Engine {
         let told =
             self.calls.is_idle() && !self.cx.told.has_farewells() && self.cx.recorder.is_idle();
         let rest = told && self.discovery.mapping.is_over();
-        self.shutting_down && self.torrents.len() == 0 && self.connections.len() == 0 && rest
+        self.shutdown.has_begun() && self.torrents.len() == 0 && self.connections.len() == 0 && rest
     }
 
     /// Ends what a torrent's own partings do not reach: connections that have not become sessions.
     pub(super) fn close_connections_of(&mut self, torrent: Key, reason: &str) {
         for key in self.connections.keys() {
-            if self.connections.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
+            if self.connections.get(key).is_some_and(|l| l.torrent() == Some(torrent)) {
                 self.close(key, Disconnect::stopped(reason));
             }
         }

@@ -9,14 +9,7 @@ use std::{
     ops::Bound,
 };
 
-use crate::{
-    base::arena::Key,
-    engine::{
-        Engine,
-        connection::{Greeting, State},
-    },
-    wire::handshake::Handshake,
-};
+use crate::{base::arena::Key, engine::Engine, wire::handshake::Handshake};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -35,9 +28,9 @@ pub(super) struct Wanting {
 #[derive(Debug)]
 pub(super) struct Dialing {
     /// Connections being made.
-    pub(super) count: usize,
+    count: usize,
     /// A torrent may want to dial that could not before.
-    pub(super) again: bool,
+    again: bool,
     /// The torrent that dialled last.
     last: Key,
 }
@@ -45,6 +38,33 @@ pub(super) struct Dialing {
 impl Default for Dialing {
     fn default() -> Self {
         Self { count: 0, again: false, last: Key { index: u32::MAX, generation: 0 } }
+    }
+}
+
+impl Dialing {
+    /// A connection is being made.
+    pub(super) fn begin(&mut self) {
+        self.count += 1;
+    }
+
+    /// A connection is made, or could not be.
+    pub(super) fn end(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+
+    /// Connections being made.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// A torrent may want to dial that could not before.
+    pub(super) fn look_again(&mut self) {
+        self.again = true;
+    }
+
+    /// Whether that is so, once.
+    pub(super) fn take_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
     }
 }
 
@@ -113,7 +133,7 @@ impl Engine {
     /// the last one ended, or a torrent with many candidates would keep the others from theirs.
     pub(super) fn dial_candidates(&mut self) {
         let (mut after, mut fruitless) = (self.dialing.last, 0);
-        while !self.shutting_down
+        while !self.shutdown.has_begun()
             && self.has_room_to_dial()
             && fruitless <= self.wanting.dials.len()
         {
@@ -136,7 +156,7 @@ impl Engine {
 
     pub(super) fn has_room_to_dial(&self) -> bool {
         self.ways.proxy.may_dial(self.cx.now, &self.cx.conf.proxy)
-            && self.dialing.count < self.cx.conf.peers.max_dials
+            && self.dialing.count() < self.cx.conf.peers.max_dials
             && self.connections.len() < self.cx.conf.peers.max_connections
     }
 
@@ -169,9 +189,7 @@ impl Engine {
     /// greeting may take.
     pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.torrent = Some(torrent);
-        let greeting = Greeting { handshake, early: Vec::new() };
-        connection.state = State::Waiting(Box::new(greeting));
+        connection.wait_for(torrent, handshake);
         self.wanting.peers.entry(torrent).or_default().push(key);
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.wake(&mut self.cx);
@@ -189,8 +207,7 @@ impl Engine {
         }
         for key in self.wanting.peers.remove(&torrent).unwrap_or_default() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            let State::Waiting(greeting) = &mut connection.state else { continue };
-            let (handshake, early) = (greeting.handshake, std::mem::take(&mut greeting.early));
+            let Some((handshake, early)) = connection.take_greeting() else { continue };
             self.handshake_done(key, handshake);
             if self.connections.get(key).and_then(|connection| connection.session()).is_some() {
                 if !early.is_empty() {

@@ -33,7 +33,7 @@ impl Torrent {
         self.lifecycle.handle_metadata();
         self.join_trackers(&metainfo, cx);
         self.join_web_seeds(&metainfo, cx);
-        if cx.recorder.on {
+        if cx.recorder.is_on() {
             self.keep(cx);
             self.forget_record(before);
         }

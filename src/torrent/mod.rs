@@ -159,7 +159,7 @@ impl Torrent {
         let events = std::mem::take(&mut params.earlier.tracker_events);
         let mut torrent = Self::make(key, params, cx);
         torrent.restore_events(events, cx);
-        if cx.recorder.on {
+        if cx.recorder.is_on() {
             torrent.keep(cx);
         }
         torrent
@@ -214,7 +214,7 @@ impl Torrent {
         let key_of_announces = cx.told.rng().next_u64() as u32;
         let announcer =
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
-        let state_file = state_file.filter(|_| !cx.recorder.on && storage.is_none());
+        let state_file = state_file.filter(|_| !cx.recorder.is_on() && storage.is_none());
         Self {
             identity: TorrentIdentity::new(key, hashes, labels, user_data),
             lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
@@ -401,6 +401,6 @@ fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swar
     let is_private = content.metainfo().is_some_and(|metainfo| metainfo.private);
     swarm.set_exchanges_peers(cx.conf.peers.exchange && !is_private);
     // A session folder lets go of the bytes; the ledger is not to hold them.
-    swarm.set_info(content.info(cx.recorder.on));
+    swarm.set_info(content.info(cx.recorder.is_on()));
     swarm
 }

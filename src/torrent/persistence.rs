@@ -142,7 +142,7 @@ impl Torrent {
     pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
         if self.persistence.on {
             self.persistence.due = self.persistence.due.max(Some(kind));
-            cx.recorder.due.insert(self.identity.key());
+            cx.recorder.note_due(self.identity.key());
         }
     }
 
@@ -213,7 +213,7 @@ impl Torrent {
         if self.persistence.place == Place::Out {
             self.persistence.place = match result {
                 Ok(()) => Place::Recorded,
-                Err(_) if cx.recorder.last_chance => Place::Lost,
+                Err(_) if cx.recorder.is_last_chance() => Place::Lost,
                 Err(_) => Place::New,
             };
             if self.is_place_recorded() {
@@ -232,7 +232,7 @@ impl Torrent {
                 cx.alerts.push(Alert::Recorded { torrent: self.identity.id() });
             }
             // What is not recorded is as it was before.
-            (Err(_), _) if cx.recorder.last_chance => {
+            (Err(_), _) if cx.recorder.is_last_chance() => {
                 (self.persistence.due, self.persistence.lost) = (None, true)
             }
             (Err(error), kind) => {
@@ -244,7 +244,7 @@ impl Torrent {
             }
         }
         if self.persistence.due.is_some() || self.persistence.stale.is_some() {
-            cx.recorder.due.insert(self.identity.key());
+            cx.recorder.note_due(self.identity.key());
         }
         self.forget(cx);
         self.settle(cx);

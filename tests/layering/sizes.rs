@@ -27,10 +27,6 @@ const LARGE: usize = 8;
 /// and bools. An entry that is no longer needed is a fault.
 const TOO_LARGE: &[(&str, usize, usize)] = &[];
 
-/// Large structs whose fields more than their file reaches, until they are coordinators. An entry
-/// that is no longer needed is a fault.
-const OPEN: &[&str] = &["engine::Engine"];
-
 /// Around a part: some of it, or many.
 const AROUND: &[&str] = &["Option", "Box", "Arena"];
 /// Types of other crates that are parts.
@@ -142,25 +138,27 @@ impl<'a> Types<'a> {
     /// Why a field is no part of a coordinator of the module `of`, whose fields the modules below
     /// `of` reach. `from`: the module of the struct that has the field.
     fn not_a_part(&self, field: &Field, from: &Path, of: &Path) -> Option<String> {
-        let mut kind = field.kind.as_str();
         let name = &field.name;
+        let bare = || Some(format!("{name} is a bare {}", field.kind));
+        let mut kind = field.kind.as_str();
         while let Some((around, inner)) = kind.split_once('<')
             && AROUND.contains(&around)
         {
-            kind = inner.strip_suffix('>')?;
+            let Some(inner) = inner.strip_suffix('>') else { return bare() };
+            kind = inner;
         }
-        if FOREIGN.contains(&kind) || (from != of && VALUES.contains(&field.kind.as_str())) {
+        if from != of && VALUES.contains(&field.kind.as_str()) {
             return None;
         }
         let Some(part) = self.find(kind, from) else {
-            return Some(format!("{name} is a bare {}", field.kind));
+            return if FOREIGN.contains(&kind) { None } else { bare() };
         };
         if of.starts_with(&part.module) {
             return Some(format!("{name} is a {}, whose fields these files reach", part.name));
         }
         let shown = part.fields.iter().filter(|field| !field.visibility.is_empty());
-        let fault = shown.filter_map(|field| self.not_a_part(field, &part.module, of)).next()?;
-        Some(format!("{name}.{fault}"))
+        let mut faults = shown.filter_map(|field| self.not_a_part(field, &part.module, of));
+        faults.next().map(|fault| format!("{name}.{fault}"))
     }
 
     /// What hinders a struct from being a coordinator.
@@ -174,13 +172,12 @@ impl<'a> Types<'a> {
 }
 
 /// Everything that is wrong with the structs, given the exceptions.
-fn faults(modules: &Modules, too_large: &[(&str, usize, usize)], open: &[&str]) -> Vec<String> {
+fn faults(modules: &Modules, too_large: &[(&str, usize, usize)]) -> Vec<String> {
     let mut faults = Vec::new();
     let structs = structs(modules);
     let types = Types { structs: &structs, modules, named: named(modules) };
     let mut large: BTreeMap<&str, (usize, usize)> =
         too_large.iter().map(|&(name, fields, bools)| (name, (fields, bools))).collect();
-    let mut opened: Vec<&str> = open.to_vec();
     for one in &structs {
         let (fields, bools) = (one.fields.len(), one.bools());
         let most = large.remove(one.name.as_str());
@@ -196,23 +193,16 @@ fn faults(modules: &Modules, too_large: &[(&str, usize, usize)], open: &[&str]) 
         }
         let is_open = fields > LARGE && one.is_open() && !one.may_be_a_list();
         let hindrances = if is_open { types.not_a_coordinator(one) } else { Vec::new() };
-        let known = opened.iter().position(|name| *name == one.name);
-        known.map(|at| opened.swap_remove(at));
-        match (hindrances.is_empty(), known) {
-            (false, None) => faults.push(format!(
+        if !hindrances.is_empty() {
+            faults.push(format!(
                 "{}: other files reach its {fields} fields. Make them private, and move it to a \
                  file without child modules; or make it of parts:\n    {}",
                 one.name,
                 hindrances.join("\n    ")
-            )),
-            (true, Some(_)) => {
-                faults.push(format!("{} keeps its fields: delete its exception", one.name));
-            }
-            _ => {}
+            ));
         }
     }
-    let gone = large.into_keys().chain(opened);
-    faults.extend(gone.map(|name| format!("{name} is gone: delete its exception")));
+    faults.extend(large.into_keys().map(|name| format!("{name} is gone: delete its exception")));
     faults
 }
 
@@ -221,7 +211,7 @@ fn structs_are_small_and_keep_their_fields() {
     let modules = modules();
     let structs = structs(&modules).len();
     assert!(structs > 100, "only {structs} structs");
-    let faults = faults(&modules, TOO_LARGE, OPEN);
+    let faults = faults(&modules, TOO_LARGE);
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
@@ -237,7 +227,7 @@ fn large_and_open_structs_are_found() {
         if child {
             modules.insert(path(&format!("{module}::child")), String::new());
         }
-        faults(&modules, large, &[])
+        faults(&modules, large)
     };
     assert_eq!(check("m", code("", 4, 16), false, &[]), [""; 0]);
     assert_eq!(check("m", code("", 5, 0), false, &[]), ["m::A: 5 fields, 5 bools: split it"]);
@@ -276,7 +266,7 @@ fn coordinator_is_of_parts_that_keep_their_fields() {
         let root = (Vec::new(), String::new());
         let modules: Modules =
             code.into_iter().map(|(name, code)| (path(name), code)).chain([root]).collect();
-        let faults = faults(&modules, &[], &[]);
+        let faults = faults(&modules, &[]);
         faults.iter().flat_map(|fault| fault.lines().skip(1)).map(|l| l.trim().to_owned()).collect()
     };
     let none: Vec<String> = Vec::new();

@@ -309,7 +309,7 @@ impl Engine {
 
     /// It may be time to ask for a relay again.
     pub(super) fn handle_relay_timeout(&mut self) {
-        if self.ways.proxy.relay.retry_at().is_some() && !self.shutting_down {
+        if self.ways.proxy.relay.retry_at().is_some() && !self.shutdown.has_begun() {
             self.open_relay();
         }
     }
