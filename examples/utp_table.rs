@@ -4,7 +4,8 @@
 //!
 //! What it teaches: how to measure the state machine without a network. `scripts/utp_table` runs
 //! it over all paths, which takes long even in a release build; `--small` takes a few of them, and
-//! `--mbit 100,1000` and `--loss 0` those of these rates (Mbit/s) and losses (of a million).
+//! `--mbit 100,1000`, `--rtt 50`, `--queue 100` and `--loss 0` those of these rates (Mbit/s), round
+//! trips and queues (milliseconds) and losses (of a million).
 
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ impl Row {
 struct Choice {
     small: bool,
     mbit: Vec<u64>,
+    rtt: Vec<u64>,
+    queue: Vec<u64>,
     loss: Vec<u64>,
 }
 
@@ -136,6 +139,8 @@ impl Choice {
         let choice = Self {
             small: args.contains("--small"),
             mbit: args.opt_value_from_fn("--mbit", numbers)?.unwrap_or(vec![1, 10, 100, 1000]),
+            rtt: args.opt_value_from_fn("--rtt", numbers)?.unwrap_or(vec![5, 50, 100, 300]),
+            queue: args.opt_value_from_fn("--queue", numbers)?.unwrap_or(vec![20, 100, 500, 2000]),
             loss: args.opt_value_from_fn("--loss", numbers)?.unwrap_or(vec![0, 5_000, 20_000]),
         };
         match args.finish().first() {
@@ -167,8 +172,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "late"
     );
     for mbit in choice.of(&choice.mbit) {
-        for rtt in choice.of(&[5, 50, 100, 300]) {
-            for queue in choice.of(&[20, 100, 500, 2000]) {
+        for rtt in choice.of(&choice.rtt) {
+            for queue in choice.of(&choice.queue) {
                 for loss in choice.of(&choice.loss) {
                     Row { mbit, rtt, queue, loss }.print();
                 }

@@ -3,25 +3,29 @@
 //!
 //! Five things are ours. The start doubles as TCP's does, or grows fourfold as long as bursts pass
 //! at once, but leaves when the whole of a round has waited 10 ms in a queue, and goes on with what
-//! the path was measured to carry. Above the target the window shrinks in proportion, not by a
-//! fixed step (as in LEDBAT++), so a queue drains in a few round trips and connections that share a
-//! path come to equal windows. A queue that overflows below the target lowers the target. What a
-//! loss took is regained fast as long as no queue says that others need it. And where a round trip
-//! is short (the same machine, the same network), what overflows is a socket, of which no delay
-//! warns: the window is halved each time that much is lost, and comes near to where that was in
-//! small steps.
+//! the path was measured to carry. Near the target the window moves by what is missing, and above
+//! it in proportion, not by a fixed step (as in LEDBAT++), so a queue comes to its length and
+//! drains in a few round trips; the target and the base it is measured from are steered, too (see
+//! target.rs and slow_down.rs). What a loss took is regained fast as long as no queue says that
+//! others need it. And where a round trip is short (the same machine, the same network), what
+//! overflows is a socket, of which no delay warns: the window is halved each time that much is
+//! lost, and comes near to where that was in small steps.
 
 use std::time::Duration;
 
-use super::{base_delay::BaseDelay, round_trip::RoundTrip};
+use super::{
+    base_delay::BaseDelay,
+    number::is_before,
+    round_trip::RoundTrip,
+    slow_down::{Before, SlowDown},
+    target::Target,
+};
 use crate::base::time::Instant;
 
-/// The queue that is aimed at, in microseconds (BEP 29).
-const TARGET: f64 = 100_000.0;
-/// The lowest target on a path whose queue is short.
-const MIN_TARGET: f64 = 5_000.0;
 /// Bytes that the window grows by in a round trip at most (libtorrent, libutp).
 const GAIN: f64 = 3000.0;
+/// Below the target by less than this part of it, the window grows by half of what is missing.
+const NEAR_TARGET: f64 = 0.4;
 /// The part of it that is always added, so that connections come to equal windows.
 const PRESSURE: f64 = 0.1;
 /// The quick start leaves when the shortest wait of a round is longer than this, in microseconds.
@@ -50,8 +54,6 @@ const MUCH: f64 = 0.04;
 /// window grows by `GAIN` in `SHORT` instead of in a round trip.
 const NEAR_EDGE: f64 = 0.75;
 const BEYOND_EDGE: f64 = 1.1;
-/// After so long without a loss a lowered target rises again.
-const TARGET_RISES: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,7 @@ pub(super) struct Congestion {
     threshold: f64,
     most: f64,
     target: Target,
+    slow_down: SlowDown,
     queue: Queue,
     round: Round,
     /// When the window was reduced last.
@@ -77,17 +80,6 @@ pub(super) struct Congestion {
 struct Losses {
     now: usize,
     before: usize,
-}
-
-/// The queue that is aimed at.
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    micros: f64,
-    /// When it was changed last.
-    changed: Instant,
-    /// What a packet takes to pass the path, in microseconds: it looks like a queue beside the
-    /// short SYN that delays are measured from.
-    packet: f64,
 }
 
 /// What is known of the queue.
@@ -147,7 +139,8 @@ impl Congestion {
             window: (FIRST_PACKETS * packet as f64).min(most),
             threshold: f64::MAX,
             most,
-            target: Target { micros: TARGET, changed: now, packet: f64::MAX },
+            target: Target::new(now),
+            slow_down: SlowDown::new(now),
             queue: Queue::default(),
             round: Round::new(now, next),
             reduced: None,
@@ -158,12 +151,26 @@ impl Congestion {
 
     /// Bytes that may be on their way.
     pub(super) fn window(&self) -> usize {
-        self.window as usize
+        self.slow_down.limit(self.window as usize)
     }
 
     /// How long packets wait on their way, in microseconds, as far as is known.
     pub(super) fn queue_delay(&self) -> u32 {
         self.queue.recent.iter().copied().min().unwrap_or(0)
+    }
+
+    /// When [`handle_time`](Self::handle_time) is to be called.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.slow_down.due()
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_time(&mut self, now: Instant) {
+        if self.slow_down.due().is_some_and(|at| at <= now)
+            && let Some(window) = self.slow_down.grow(now)
+        {
+            self.window = window;
+        }
     }
 
     /// The clock of the other side has gained so many microseconds on ours.
@@ -175,7 +182,17 @@ impl Congestion {
     pub(super) fn handle_delay(&mut self, now: Instant, delay: u32, rtt: &RoundTrip) {
         let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         let longest = micros(rtt.timeout()).saturating_add(MAX_WAIT).min(i32::MAX as u32);
+        let before = self.queue.base.base();
         let Some(wait) = self.queue.base.handle_sample(now, delay, longest) else { return };
+        if let (Some(before), Some(base)) = (before, self.queue.base.base())
+            && is_before(base, before)
+        {
+            self.target.handle_lower_base(before.wrapping_sub(base));
+        }
+        self.target.handle_wait(now, wait);
+        if self.target.is_no_queue(wait, NO_QUEUE) {
+            self.slow_down.handle_no_queue(now);
+        }
         if let Some(slot) = self.queue.recent.get_mut(self.queue.at % 3) {
             *slot = wait;
         }
@@ -201,7 +218,13 @@ impl Congestion {
         let limited = progress.flight as f64 + 2.0 * packet > self.window;
         self.round.bytes += progress.bytes;
         self.round.limited |= limited;
-        if self.window < self.threshold {
+        let left = progress.flight.saturating_sub(progress.bytes);
+        self.slow_down.handle_flight(now, left, FIRST_PACKETS * packet);
+        if self.slow_down.is_draining() {
+            // What arrives then tells nothing of the path.
+        } else if let Some(window) = self.slow_down.grow(now) {
+            self.window = window;
+        } else if self.window < self.threshold {
             // Half of the window in use is enough (as in Linux): blocks come in batches, one behind
             // the other, and between two of them there is room.
             if progress.flight as f64 * 2.0 >= self.window {
@@ -233,7 +256,7 @@ impl Congestion {
 
     /// LEDBAT proper.
     fn steer(&mut self, bytes: f64, limited: bool, rtt: &RoundTrip) {
-        let target = self.target.micros;
+        let target = self.target.micros();
         let off = 1.0 - f64::from(self.queue_delay()) / target;
         let share = bytes / self.window.max(1.0);
         if off < 0.0 {
@@ -241,6 +264,11 @@ impl Congestion {
         }
         if limited {
             self.window += GAIN * off.max(PRESSURE) * share * self.care(rtt);
+            if (0.0..NEAR_TARGET).contains(&off) {
+                // Others keep the queue nearly there.
+                let missing = off * target / 1e6 / seconds(rtt);
+                self.window += bytes * (missing / 2.0).min(0.25);
+            }
             if self.round.regains {
                 self.window += bytes / 4.0;
             }
@@ -264,7 +292,7 @@ impl Congestion {
         let took = took.as_secs_f64();
         if self.round.limited && took > 0.0 {
             let passes = 1e6 * packet * took / self.round.bytes.max(1) as f64;
-            self.target.packet = self.target.packet.min(passes);
+            self.target.handle_rate(self.window / seconds(rtt), passes);
             self.round.rate = (self.round.bytes as f64 / took).max(self.round.rate * 0.98);
         }
         if self.window < self.threshold
@@ -276,9 +304,11 @@ impl Congestion {
         let carried = self.carried(rtt);
         self.round.regains =
             self.round.limited && self.round.shortest < NO_QUEUE && self.window < carried;
-        if now >= self.target.changed + TARGET_RISES {
-            let micros = (self.target.micros * 1.1).min(TARGET);
-            self.target = Target { micros, changed: now, ..self.target };
+        self.target.handle_round(now);
+        if self.round.limited && self.window >= self.threshold {
+            let wait = Duration::from_micros(self.queue_delay().into());
+            let before = Before { window: self.window, wait, trip: rtt.min() };
+            self.slow_down.handle_round(now, before);
         }
     }
 
@@ -311,9 +341,12 @@ impl Congestion {
         if self.reduced.is_some_and(|at| now < at + pause) && !is_much {
             return;
         }
+        if let Some(window) = self.slow_down.abandon(now) {
+            self.window = window;
+        }
         self.reduced = Some(now);
         self.losses = Losses::default();
-        self.lower_target(now);
+        self.target.handle_loss(now, self.round.longest.max(self.round.peak));
         if is_much {
             self.edge = self.window;
         }
@@ -332,21 +365,12 @@ impl Congestion {
         lost > MUCH_PACKETS * packet && lost as f64 > self.window * MUCH
     }
 
-    /// A queue that overflows before it is as long as the target.
-    fn lower_target(&mut self, now: Instant) {
-        let peak = f64::from(self.round.longest.max(self.round.peak));
-        if peak > f64::from(START_RISE) && peak * 0.75 < self.target.micros {
-            let lowest = MIN_TARGET + 1.5 * self.target.packet;
-            let micros = (peak * 0.6).max(lowest).min(self.target.micros);
-            self.target = Target { micros, changed: now, ..self.target };
-        } else {
-            self.target.changed = now;
-        }
-    }
-
     /// Nothing was acknowledged in time: it begins again with one packet.
     pub(super) fn handle_timeout(&mut self, now: Instant, packet: usize) {
         let packet = packet as f64;
+        if let Some(window) = self.slow_down.abandon(now) {
+            self.window = window;
+        }
         self.threshold = (self.window / 2.0).max(2.0 * packet).min(self.most);
         self.window = packet;
         self.reduced = Some(now);
@@ -359,6 +383,11 @@ impl Congestion {
             self.window = (self.window * 2.0 / 3.0).max(first);
         }
     }
+}
+
+/// The round trip in seconds.
+fn seconds(rtt: &RoundTrip) -> f64 {
+    rtt.smoothed().unwrap_or_default().as_secs_f64().max(1e-3)
 }
 
 impl Round {

@@ -16,8 +16,10 @@ mod outflow;
 mod receive;
 mod round_trip;
 mod send;
+mod slow_down;
 mod socket;
 mod table;
+mod target;
 
 pub use event::{UtpClose, UtpEvent, UtpLimits, UtpStats, UtpTransmit};
 pub use table::UtpSockets;

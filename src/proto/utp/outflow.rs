@@ -126,7 +126,7 @@ impl Outflow {
 
     /// When time has something to do here.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.tail_due(), self.deadline].into_iter().flatten().min()
+        [self.tail_due(), self.deadline, self.congestion.due()].into_iter().flatten().min()
     }
 
     /// When the last packet is to be sent once more.
@@ -249,6 +249,11 @@ impl Outflow {
             self.deadline = None;
         }
         is_due
+    }
+
+    /// Time has passed: more may be on its way now.
+    pub(super) fn handle_time(&mut self, now: Instant) {
+        self.congestion.handle_time(now);
     }
 
     /// The last packet is to be sent once more, if it is time for that.

@@ -383,6 +383,7 @@ impl Socket {
             self.handle_retransmit(now, stats);
         }
         if matches!(self.state, State::Connected | State::Closing) {
+            self.out.handle_time(now);
             self.out.probe_tail(now, stats);
         }
         if self.state == State::Connected && now >= self.out.sent() + KEEP_ALIVE {

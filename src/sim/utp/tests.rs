@@ -339,14 +339,37 @@ fn connection_yields_to_a_stream_that_saturates() {
 
 #[test]
 fn connections_that_begin_together_get_equal_shares() {
-    let mut world = world(1, |p| (p.rate, p.delay, p.queue) = (10 * MBIT, at(25), at(500)));
-    (0..4).for_each(|_| _ = world.dial(u64::MAX / 2));
-    world.run(at(60_000));
-    let before = world.read_each();
-    world.run(at(60_000));
-    let got: Vec<u64> = world.read_each().iter().zip(before).map(|(a, b)| a - b).collect();
-    let mean = got.iter().sum::<u64>() as f64 / 4.0;
-    assert!(got.iter().all(|&got| (got as f64 / mean - 1.0).abs() <= 0.1), "{got:?}");
+    for (mbit, rtt, queue) in [(10, 50, 500), (10, 300, 500), (10, 50, 100), (10, 50, 20)] {
+        let mut world = world(1, |p| {
+            (p.rate, p.delay, p.queue) = (mbit * MBIT, at(rtt / 2), at(queue));
+        });
+        (0..4).for_each(|_| _ = world.dial(u64::MAX / 2));
+        world.run(at(60_000));
+        let before = world.read_each();
+        world.run(at(60_000));
+        let got: Vec<u64> = world.read_each().iter().zip(before).map(|(a, b)| a - b).collect();
+        let mean = got.iter().sum::<u64>() as f64 / 4.0;
+        let is_fair = got.iter().all(|&got| (got as f64 / mean - 1.0).abs() <= 0.1);
+        assert!(is_fair, "{mbit} {rtt} {queue}: {got:?}");
+    }
+}
+
+#[test]
+fn one_that_comes_late_gets_its_share_and_no_more() {
+    for (mbit, rtt, queue) in [(10, 50, 500), (10, 300, 500), (50, 20, 2000)] {
+        let mut world = world(1, |p| {
+            (p.rate, p.delay, p.queue) = (mbit * MBIT, at(rtt / 2), at(queue));
+        });
+        world.dial(u64::MAX / 2);
+        world.run(at(15_000));
+        world.dial(u64::MAX / 2);
+        world.run(at(60_000));
+        let before = world.read_each();
+        world.run(at(60_000));
+        let got: Vec<u64> = world.read_each().iter().zip(before).map(|(a, b)| a - b).collect();
+        let late = got[1] as f64 / got.iter().sum::<u64>() as f64;
+        assert!((0.4..=0.6).contains(&late), "{mbit} {rtt} {queue}: {got:?}");
+    }
 }
 
 #[test]
