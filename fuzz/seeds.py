@@ -310,6 +310,7 @@ def resumes():
     # The first three bytes are the target's: pieces less one, files, and the info-hash's byte. It
     # adds the checksum.
     seed("resume", "valid", b"\x08\x02\x07" + ben(state))
+    seed("resume", "both-versions", b"\x08\x02\x07" + ben({"both-versions": 1} | state))
     seed("resume", "version", b"\x08\x02\x07" + ben(state | {"version": 2}))
     seed("resume", "spare", b"\x08\x02\x07" + ben(state | {"have": b"\xff\xff"}))
 

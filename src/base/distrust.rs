@@ -36,6 +36,13 @@ pub enum Distrust {
         /// The path of the first of them.
         first: PathBuf,
     },
+    /// Pieces of a hybrid were verified by one of its versions alone, or may have been, and the
+    /// other is known now (BEP 52).
+    #[error("pieces that one version alone may have verified: {pieces}")]
+    OneVersion {
+        /// How many, at least one.
+        pieces: u32,
+    },
 }
 
 fn files_changed(files: u32, first: &std::path::Path) -> String {

@@ -190,6 +190,7 @@ impl Storage for FileStorage {
                 }
             }
         }
+        let both_versions = loaded.as_ref().is_some_and(|loaded| loaded.both_versions);
         let (downloaded, uploaded, tracker_events) =
             loaded.map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
         let arrange = files.needs_arranging();
@@ -211,6 +212,7 @@ impl Storage for FileStorage {
             too_long,
             lost,
             trees,
+            both_versions,
         })
     }
 

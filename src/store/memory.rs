@@ -260,6 +260,7 @@ impl Held {
         if let Some(saved) = saved {
             (opened.downloaded, opened.uploaded) = (saved.downloaded, saved.uploaded);
             opened.tracker_events = saved.tracker_events.clone();
+            opened.both_versions = saved.both_versions;
         }
         let believed = saved.filter(|_| trust != Trust::Nothing);
         for piece in self.geometry.pieces().filter(|&piece| self.is_there(self.place(piece))) {

@@ -29,6 +29,8 @@ pub(super) struct Loaded {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) tracker_events: TrackerEvents,
+    /// Whether its pieces were verified by both versions of a hybrid.
+    pub(super) both_versions: bool,
 }
 
 /// Reads the state, if there is one; or says why it is of no use.
@@ -76,6 +78,7 @@ pub(super) fn load(
         downloaded: file.downloaded,
         uploaded: file.uploaded,
         tracker_events: file.tracker_events,
+        both_versions: file.both_versions,
     }))
 }
 
@@ -119,6 +122,7 @@ pub(super) fn encode(
         unchecked,
         tracker_events,
         layers: _,
+        both_versions,
     } = state;
     let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
     let files = stats.iter().map(|s| s.map(stat)).collect();
@@ -138,6 +142,7 @@ pub(super) fn encode(
         partial,
         unchecked,
         tracker_events,
+        both_versions,
     }
     .encode()
 }

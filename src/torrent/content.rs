@@ -64,6 +64,11 @@ impl Content {
         self.tree_hashes.as_deref()?.passed_over()
     }
 
+    /// Whether something that is had is still to be held against version 2.
+    pub(super) fn has_unproven(&self) -> bool {
+        self.tree_hashes.as_deref().is_some_and(|hashes| hashes.roots.has_unproven())
+    }
+
     /// Whether piece layers are to be kept beside the state.
     pub(super) fn keeps_layers(&self) -> bool {
         self.tree_hashes.as_deref().is_some_and(TreeHashes::keeps_beside_state)

@@ -4,14 +4,21 @@
 //! Their roots are found along with their SHA-1. They are held against the piece layer when it
 //! comes from a peer; or against the file's own root when all of the file is there, which proves
 //! the layer without any peer. Pieces of an earlier run of the process are hashed again for that,
-//! while the torrent goes on.
+//! while the torrent goes on. A saved state says whether all that is done; if not, and the layers
+//! are known when it is read, what it claims is checked first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     base::{
-        geometry::PieceIndex, hash::Judgement, job::Job, merkle::Node, storage::StoreError,
-        trees::FileTree,
+        bitfield::Bitfield,
+        distrust::Distrust,
+        geometry::PieceIndex,
+        hash::Judgement,
+        job::Job,
+        merkle::Node,
+        storage::{StoreError, Trust},
+        trees::{FileTree, Trees},
     },
     torrent::{Torrent, computation::Computation, cx::Cx, layer_proof::LayerProof, swarm::Note},
 };
@@ -29,6 +36,8 @@ pub(super) struct FoundRoots {
     out: BTreeSet<u32>,
     /// The layers are to be kept as soon as nothing is left to be hashed again.
     keeping: bool,
+    /// Something of what is had could not be hashed again, or is not what version 2 says.
+    doubted: bool,
     /// The user was told of a contradiction.
     told: bool,
 }
@@ -44,6 +53,12 @@ impl FoundRoots {
     pub(super) fn may_keep(&mut self) -> bool {
         self.keeping = !self.is_idle();
         !self.keeping
+    }
+
+    /// Whether something that is had is still to be held against a layer that is known, or does
+    /// not fit it.
+    pub(super) fn has_unproven(&self) -> bool {
+        self.doubted || !self.is_idle()
     }
 
     fn is_idle(&self) -> bool {
@@ -187,9 +202,48 @@ impl Torrent {
         agrees
     }
 
+    /// Whether both versions of a hybrid have verified all that is had. As long as a piece layer is
+    /// not known version 1 may have been alone.
+    pub(super) fn is_by_both_versions(&self) -> bool {
+        let knows_all = self.swarm.hashes().trees().is_some_and(Trees::is_complete);
+        self.is_hybrid() && knows_all && !self.content.has_unproven()
+    }
+
+    fn is_hybrid(&self) -> bool {
+        let hashes = self.identity.hashes();
+        hashes.v1().is_some() && hashes.v2().is_some()
+    }
+
+    /// The torrent is opened, and the saved state does not say that both versions have verified
+    /// what it claims: as far as version 2 is known now, that is checked. Returns why, if there is
+    /// any.
+    pub(super) fn doubt_one_version(
+        &self,
+        have: &mut Bitfield,
+        check: &mut Bitfield,
+    ) -> Option<Distrust> {
+        let is_trusted = self.lifecycle.trust() == Trust::Files;
+        let trees = self.swarm.hashes().trees().filter(|_| self.is_hybrid() && !is_trusted)?;
+        // A file of one piece has no layer, so its hash was known before. Before all layers are
+        // known such files are not hashed at each start.
+        let was_unknown = |piece: PieceIndex| {
+            trees.is_complete() || trees.of_piece(piece).is_some_and(FileTree::has_layer)
+        };
+        let mut pieces = 0;
+        for piece in self.swarm.geometry().pieces() {
+            if have.has(piece) && trees.piece(piece).is_some() && was_unknown(piece) {
+                have.unset(piece);
+                check.set(piece);
+                pieces += 1;
+            }
+        }
+        (pieces > 0).then_some(Distrust::OneVersion { pieces })
+    }
+
     /// Version 2 says of something that is there that it should be different: everything is checked
     /// by both, and what they contradict each other in is told.
     pub(super) fn doubt_all(&mut self, cx: &mut Cx) {
+        self.content.tree_hashes_mut().roots.doubted = true;
         if self.lifecycle.end().is_some() {
             return;
         }
@@ -243,7 +297,7 @@ impl Torrent {
                 // It says nothing of the piece: the layers are not kept, so that the next start
                 // asks for them, and looks again.
                 log::warn!("piece {} was not held against its layer: {error}", piece.get());
-                roots.keeping = false;
+                (roots.keeping, roots.doubted) = (false, true);
                 if error.is_changed() {
                     self.files_changed(&error, cx);
                 }

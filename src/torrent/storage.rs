@@ -157,8 +157,8 @@ impl Torrent {
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
             Ok(Opened {
-                have,
-                check,
+                mut have,
+                mut check,
                 partial,
                 downloaded,
                 uploaded,
@@ -169,8 +169,15 @@ impl Torrent {
                 too_long,
                 trees,
                 lost: _,
+                both_versions,
             }) => {
                 trees.into_iter().for_each(|trees| self.restore_layers(trees));
+                let by_one = if both_versions {
+                    None
+                } else {
+                    self.doubt_one_version(&mut have, &mut check)
+                };
+                let distrust = distrust.or(by_one);
                 self.handle_found(partial);
                 self.note_too_long(too_long);
                 if let Some(hashes) = self.content.tree_hashes() {
@@ -468,6 +475,7 @@ impl Torrent {
                 Default::default()
             },
             layers: self.layers_to_keep(),
+            both_versions: self.is_by_both_versions(),
         }
     }
 

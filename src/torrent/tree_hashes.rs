@@ -385,9 +385,11 @@ impl Torrent {
     pub(super) fn keep_layers(&mut self, cx: &mut Cx) {
         let Some(trees) = self.swarm.hashes().trees().cloned() else { return };
         self.content.set_trees(trees);
+        // The state says from now on that both versions vouch for it.
+        self.changed(cx);
         if !self.persistence.is_on() {
             self.content.tree_hashes_mut().beside_state = Kept::Due;
-            return self.changed(cx);
+            return;
         }
         let Some(metainfo) = self.content.metainfo() else { return };
         let span = metainfo.info_span.clone();

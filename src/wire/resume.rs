@@ -58,6 +58,9 @@ pub struct ResumeFile {
     pub unchecked: Option<Bitfield>,
     /// What its trackers have still to hear, where the session's records do not keep that.
     pub tracker_events: TrackerEvents,
+    /// Whether each of the pieces in `have` was verified by both versions of a hybrid (BEP 52).
+    /// States without this key say no: it is unknown of them whether version 2 was known.
+    pub both_versions: bool,
 }
 
 /// How a file looked.
@@ -124,6 +127,9 @@ impl ResumeFile {
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
         e.dict();
+        if self.both_versions {
+            e.key(b"both-versions").int(1);
+        }
         e.key(b"dirty").int(i64::from(self.dirty));
         e.key(b"downloaded").uint(self.downloaded);
         e.key(b"files").bytes(&self.files.iter().flat_map(encode_stat).collect::<Vec<_>>());
@@ -181,11 +187,7 @@ impl ResumeFile {
         Ok(Self {
             identity: *identity,
             have: Bitfield::from_wire(string(root, "have")?, piece_count)?,
-            dirty: match int(root, "dirty")? {
-                0 => false,
-                1 => true,
-                _ => return Err(ResumeError::Field("dirty")),
-            },
+            dirty: flag(root, "dirty")?,
             downloaded: uint(root, "downloaded")?,
             uploaded: uint(root, "uploaded")?,
             files: decode_stats(string(root, "files")?, file_count)?,
@@ -206,6 +208,10 @@ impl ResumeFile {
                 None => None,
             },
             tracker_events: tracker_events::read(root.get(b"trackers")),
+            both_versions: match root.get(b"both-versions") {
+                Some(_) => flag(root, "both-versions")?,
+                None => false,
+            },
         })
     }
 }
@@ -278,6 +284,14 @@ fn string<'a>(root: Value<'a>, key: &'static str) -> Result<&'a [u8], ResumeErro
 
 fn int(root: Value<'_>, key: &'static str) -> Result<i64, ResumeError> {
     root.get(key.as_bytes()).and_then(|v| v.as_int()).ok_or(ResumeError::Field(key))
+}
+
+fn flag(root: Value<'_>, key: &'static str) -> Result<bool, ResumeError> {
+    match int(root, key)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(ResumeError::Field(key)),
+    }
 }
 
 fn uint(root: Value<'_>, key: &'static str) -> Result<u64, ResumeError> {

@@ -179,6 +179,9 @@ pub struct Opened {
     /// [`StoreSpec::trees`] with the piece layers that were [kept](super::SaveState::layers), if
     /// any were.
     pub trees: Option<Trees>,
+    /// The saved state [vouches](super::SaveState::both_versions) for `have` by both versions of a
+    /// hybrid. If not, those of `have` are checked of which version 2 is known.
+    pub both_versions: bool,
 }
 
 impl Opened {
@@ -197,6 +200,7 @@ impl Opened {
             too_long: Vec::new(),
             lost: 0,
             trees: None,
+            both_versions: false,
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct SaveState {
     /// kept for the next start, in their own file. `None` where that is done, where the metainfo
     /// has them, or where a session's records do.
     pub layers: Option<Trees>,
+    /// Whether each of the pieces in `have` was verified by both versions of a hybrid (BEP 52).
+    /// False of torrents that are no hybrids.
+    pub both_versions: bool,
 }
 
 impl SaveState {
@@ -43,6 +46,7 @@ impl SaveState {
             unchecked: None,
             tracker_events: TrackerEvents::default(),
             layers: None,
+            both_versions: false,
         }
     }
 }

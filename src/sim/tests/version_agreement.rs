@@ -143,3 +143,90 @@ fn good_blocks_of_a_bad_piece_are_not_fetched_again() {
         assert!(kept * 4 >= failed.len() * 3, "{kept} of {failed:?}, pieces of {piece_len}");
     }
 }
+
+/// How many pieces were believed and how many were to be checked when a node opened its torrent
+/// last.
+fn opened(world: &World, node: NodeId) -> (u32, u32) {
+    let opened = |alert: &Alert| match alert {
+        Alert::Opened { have, to_check, .. } => Some((*have, *to_check)),
+        _ => None,
+    };
+    world.alerts(node).iter().rev().find_map(|(_, alert)| opened(alert)).unwrap()
+}
+
+fn remove(world: &mut World, node: NodeId) {
+    let id = world.torrent(node);
+    let name = world.engine(node).metainfo(id).unwrap().info_hash();
+    world.tell(node, |verbs| verbs.remove(id)).unwrap();
+    assert!(world.run_until(|w| w.engine(node).find(name).is_none(), secs(60)));
+}
+
+#[test]
+fn pieces_by_v1_alone_are_checked_when_added_with_layers() {
+    let (one, other) = (hybrid(1), hybrid(2));
+    for (lies, killed) in [(true, false), (true, true), (false, false), (false, true)] {
+        let whole = if lies { lying(&one, &other) } else { one.clone() };
+        let mut world = World::new(6);
+        let (seed, leech) = (world.node(loud()), world.node(loud()));
+        world.set_line(seed, Line { bandwidth: 20_000, ..Line::default() });
+        world.seed_with(seed, &one.as_v1());
+        world.download(leech, &whole.without_layers(), &[seed]);
+        // So few that no file is whole, which would tell the lie.
+        assert!(world.run_until(|w| w.stats(leech).have > 10, secs(600)));
+        if killed {
+            // The state that goes on says no more than the one before.
+            world.run_for(secs(1));
+            world.kill(leech);
+            world.restart(leech);
+            assert!(world.run_until(|w| w.stats(leech).have > 12, secs(600)));
+        }
+        remove(&mut world, leech);
+        let id = world.download(leech, &whole, &[]);
+        world.run_for(secs(20));
+        let (believed, checked) = opened(&world, leech);
+        assert!(believed == 0 && checked > 10, "{believed} believed, {checked} checked");
+        let have = world.engine(leech).have(id).unwrap().count();
+        assert_eq!(
+            (have, world.told(leech, contradicts).is_some()),
+            if lies { (0, true) } else { (checked, false) }
+        );
+        // What is left was verified by both, and is not checked again.
+        remove(&mut world, leech);
+        world.download(leech, &whole, &[]);
+        world.run_for(secs(5));
+        assert_eq!(opened(&world, leech), (have, 0));
+    }
+}
+
+#[test]
+fn state_vouches_for_both_versions_once_layers_have_come() {
+    let sample = hybrid(1);
+    for in_session in [false, true] {
+        let mut world = World::new(7);
+        let kept = loud().with(|conf| conf.session.dir = in_session.then(|| "/session".into()));
+        let [slow, rich, leech] = [loud(), loud(), kept].map(|conf| world.node(conf));
+        world.set_line(slow, Line { bandwidth: 20_000, ..Line::default() });
+        world.seed_with(slow, &sample.as_v1());
+        world.seed_with(rich, &sample.as_v2());
+        world.download(leech, &sample.without_layers(), &[slow]);
+        assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
+        let (addr, id) = (world.addr(rich), world.torrent(leech));
+        world.tell(leech, |verbs| verbs.add_peer(id, addr)).unwrap();
+        assert!(world.run_until(|w| w.is_complete(leech) && has_layers(w, leech), secs(60)));
+        world.run_for(secs(30));
+        if in_session {
+            world.kill(leech);
+            world.restart(leech);
+        } else {
+            remove(&mut world, leech);
+            world.download(leech, &sample, &[]);
+        }
+        // It is needed, and so it is opened.
+        let another = world.node(loud());
+        world.download(another, &sample.as_v2(), &[leech]);
+        assert!(world.run_until(|w| w.is_complete(another), secs(60)));
+        let checks = world
+            .told(leech, |alert| matches!(alert, Alert::Opened { to_check, .. } if *to_check > 0));
+        assert_eq!(checks, None);
+    }
+}

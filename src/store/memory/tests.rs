@@ -95,12 +95,15 @@ fn what_was_saved_is_believed_when_opened_again() {
     let mut blocks = BlockSet::none(geometry.block_count(piece(2)));
     blocks.set(0);
     let partial = vec![PartialPiece { piece: piece(2), blocks }];
-    memory.save(Box::new(SaveState { partial: partial.clone(), ..*state(have.clone()) }), 0);
+    let both_versions = true;
+    let saved = SaveState { partial: partial.clone(), both_versions, ..*state(have.clone()) };
+    memory.save(Box::new(saved), 0);
     let opened = memory.open(&spec).unwrap();
     assert!(opened.have.has(piece(0)) && opened.have.has(piece(1)));
     assert!(!opened.have.has(piece(4)), "it was never written");
     assert_eq!((opened.check.count(), opened.partial), (0, partial.clone()));
     assert_eq!((opened.downloaded, opened.uploaded), (5, 6));
+    assert!(opened.both_versions);
 
     // Whatever may have been written after the state was saved is hashed.
     memory.save(Box::new(SaveState { dirty: true, partial, ..*state(have.clone()) }), 0);

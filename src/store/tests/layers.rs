@@ -61,6 +61,20 @@ fn layers_are_kept_beside_the_state_and_go_with_it() {
 }
 
 #[test]
+fn state_tells_whether_both_versions_vouch_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let t = Fixture::new(dir.path(), 1000, &[("a", 1500)]);
+    let runner = real();
+    assert!(!runner.open(&t).unwrap().both_versions);
+    for both_versions in [true, false] {
+        let state = SaveState { both_versions, ..SaveState::new(t.have(&[])) };
+        let done = runner.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
+        assert!(matches!(done, Done::Saved { result: Ok(()), .. }), "{done:?}");
+        assert_eq!(real().open(&t).unwrap().both_versions, both_versions);
+    }
+}
+
+#[test]
 fn layers_that_are_not_below_the_roots_are_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let (lacking, whole) = trees();

@@ -23,6 +23,7 @@ fn sample() -> ResumeFile {
         partial: partial(&[(1, &[0x80]), (8, &[0, 3])]),
         unchecked: Some(Bitfield::from_wire(&[1, 0x80], 9).unwrap()),
         tracker_events: TrackerEvents::default(),
+        both_versions: false,
     }
 }
 
@@ -77,6 +78,27 @@ fn the_format_stays_what_it_is() {
     assert!(with_parts.windows(unchecked.len()).any(|window| window == unchecked));
     let parts = b"5:parts16:\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x089:unchecked";
     assert!(with_parts.windows(parts.len()).any(|window| window == parts));
+    // The same where all of a hybrid was verified by both versions.
+    simple.both_versions = true;
+    let by_both = simple.encode();
+    assert!(by_both.starts_with(b"d13:both-versionsi1e5:dirtyi1e"));
+    assert_eq!(by_both.len(), bytes.len() + b"13:both-versionsi1e".len());
+}
+
+#[test]
+fn state_without_a_word_on_versions_vouches_for_one_alone() {
+    let hybrid = Identity::hybrid(HASH, InfoHashV2([9; 32]));
+    for (key, both_versions) in
+        [("", false), ("13:both-versionsi0e", false), ("13:both-versionsi1e", true)]
+    {
+        let bytes = with(b"d5:dirty", format!("d{key}5:dirty").as_bytes());
+        let read = ResumeFile::decode(&bytes, 9, 3, &hybrid).unwrap();
+        assert_eq!(read, ResumeFile { identity: hybrid, both_versions, ..sample() });
+    }
+    for value in ["i2e", "1:1"] {
+        let bytes = with(b"d5:dirty", format!("d13:both-versions{value}5:dirty").as_bytes());
+        assert_eq!(error(&bytes), ResumeError::Field("both-versions"));
+    }
 }
 
 #[test]
@@ -216,6 +238,7 @@ proptest! {
             .collect();
         let have = Bitfield::from_wire(&bits, count).unwrap();
         let (partial, unchecked) = (Vec::new(), dirty.then(|| have.clone()));
+        let both_versions = uploaded % 2 == 0;
         let state = ResumeFile {
             identity: IDENTITY,
             have,
@@ -227,6 +250,7 @@ proptest! {
             partial,
             unchecked,
             tracker_events: TrackerEvents::default(),
+            both_versions,
         };
         let bytes = state.encode();
         prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &IDENTITY), Ok(state));

@@ -204,6 +204,7 @@ fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
         partial: Vec::new(),
         unchecked: None,
         tracker_events: Default::default(),
+        both_versions: false,
     }
     .encode()
 }
