@@ -274,6 +274,11 @@ fn nonsense_is_told_in_a_sentence() {
             2,
             "--peer: \"127.0.0.1:0\" has port 0, on which no peer can listen",
         ),
+        (
+            &["test.torrent", "--bind", "127.0.0.1:6881"],
+            2,
+            "--bind: 127.0.0.1:6881 has a port, which is for --port to say",
+        ),
         (&["none.torrent"], 1, "cannot read none.torrent: No such file or directory (os error 2)"),
         (&["none"], 1, "cannot read none: No such file or directory (os error 2)"),
     ] {
@@ -281,6 +286,16 @@ fn nonsense_is_told_in_a_sentence() {
         assert_ends(&mut seed, code, &format!("seed: {sentence}"));
         fs::remove_file(dir.path().join("seed.log")).unwrap();
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn interface_that_is_not_there_is_named() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let mut seed = start(dir.path(), &["test.torrent", "--bind", "nosuchif0"]);
+    let wrong = "cannot listen on 0.0.0.0:0: No such device (os error 19)";
+    assert_ends(&mut seed, 1, &format!("seed: --bind nosuchif0: {wrong}"));
 }
 
 #[test]

@@ -136,6 +136,10 @@ impl Place {
         if bind.as_ref().is_some_and(String::is_empty) {
             return Err(Problem::usage("--bind: an empty address"));
         }
+        if let Some(addr) = bind.as_deref().and_then(|bind| bind.parse::<SocketAddr>().ok()) {
+            let wrong = format!("--bind: {addr} has a port, which is for --port to say");
+            return Err(Problem::usage(wrong));
+        }
         let proxy: Option<ProxyServer> = value(args, "--proxy")?;
         if proxy.is_some() {
             if port.is_some() {
@@ -213,25 +217,34 @@ impl Place {
         Ok((engine, alerts, nodes))
     }
 
-    fn start_with(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+    fn start_with(&self, conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+        self.try_start(conf).map_err(|e| match (&self.bind, &e) {
+            (Some(bind), ReactorError::Listen { .. }) => {
+                Problem::new(format!("--bind {bind}: {e}"))
+            }
+            _ => Problem::of(e),
+        })
+    }
+
+    fn try_start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), ReactorError> {
         match self.bind.as_deref().map(str::parse::<IpAddr>) {
             Some(Ok(addr)) => conf.network.bind_addrs = vec![addr],
             Some(Err(_)) => conf.network.bind_interface.clone_from(&self.bind),
             None => {}
         }
         if self.deaf || !conf.listens() {
-            return spawn(conf).map_err(Problem::of);
+            return spawn(conf);
         }
         if let Some(port) = self.port {
-            return start_on(&conf, port).map_err(Problem::of);
+            return start_on(&conf, port);
         }
         for port in PORTS {
             match start_on(&conf, port) {
                 Err(e) if is_busy(&e) => {}
-                other => return other.map_err(Problem::of),
+                other => return other,
             }
         }
-        start_on(&conf, 0).map_err(Problem::of)
+        start_on(&conf, 0)
     }
 }
 
