@@ -6,6 +6,7 @@ mod peer_gone;
 mod port_mapping;
 mod proxy;
 mod queue;
+mod read;
 mod stats;
 mod tracker_error;
 mod web_seed;
@@ -14,7 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::base::{
     geometry::PieceIndex,
-    ids::{PeerId, TorrentId},
+    ids::{PeerId, ReadId, TorrentId},
     storage::StoreError,
 };
 
@@ -27,6 +28,7 @@ pub use proxy::{ProxyError, ProxyErrorKind};
 pub(crate) use queue::Alerts;
 #[cfg(test)]
 pub(crate) use queue::KEPT_A_TORRENT;
+pub use read::{ReadBytes, ReadFailure};
 pub use stats::{Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 pub use tracker_error::{TrackerError, TrackerErrorKind};
 pub use web_seed::{WebSeedError, WebSeedErrorKind, WebSeedStats, WebSeedStatus};
@@ -152,6 +154,20 @@ pub enum Alert {
         torrent: TorrentId,
         /// What failed.
         error: StoreError,
+    },
+    /// The answer to a [read](crate::Verbs::read): one of each, whatever becomes of the torrent.
+    /// Told whatever the mask is, since it was asked for. Never dropped.
+    ReadDone {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What the read was told to be.
+        read: ReadId,
+        /// The file's index.
+        file: usize,
+        /// The first byte within the file.
+        offset: u64,
+        /// The bytes, each verified; or why there are none.
+        result: Result<ReadBytes, ReadFailure>,
     },
     /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not
     /// whole: everything is checked now. Or another program has changed a file, cut it off or

@@ -12,6 +12,7 @@ mod peers;
 mod port_mapping;
 mod proxy;
 mod queue;
+mod reads;
 mod requests;
 mod session;
 mod storage;
@@ -33,6 +34,7 @@ pub use self::{
     port_mapping::PortMappingConf,
     proxy::{ProxyConf, ProxyKind, ProxyServer, ProxyUrlError, Traffic},
     queue::QueueConf,
+    reads::ReadConf,
     requests::RequestConf,
     session::SessionConf,
     storage::StorageConf,
@@ -84,6 +86,8 @@ pub struct Conf {
     pub lsd: LsdConf,
     /// Workers, files, checks, saving.
     pub storage: StorageConf,
+    /// What its user reads of torrents.
+    pub reads: ReadConf,
     /// The session folder, and how a session ends.
     pub session: SessionConf,
     /// What the program is told.
@@ -122,6 +126,7 @@ impl Conf {
         self.dht.validate()?;
         self.lsd.validate()?;
         self.storage.validate()?;
+        self.reads.validate()?;
         self.alerts.validate()?;
         check(
             self.network.transports.tcp() || self.proxy.may_send_datagrams(Traffic::Peers),

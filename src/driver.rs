@@ -16,10 +16,12 @@ pub use crate::{
         distrust::Distrust,
         geometry::Block,
         hash::{Digest, Hasher, Judgement, PieceHash, Sha1State},
-        ids::{Version, WireHash},
+        ids::{ReadId, Version, WireHash},
         job::{
             Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict, batch_len,
-            key_exchange::KeyExchange, task::Task,
+            extract::{Extract, ExtractError, ExtractProof},
+            key_exchange::KeyExchange,
+            task::Task,
         },
         partial::{BlockSet, PartialPiece},
         storage::{

@@ -86,7 +86,7 @@ pub use base::{
     bitfield::Bitfield,
     bucket::{Limits, Rate},
     files::Priority,
-    ids::{Identity, InfoHash, InfoHashV2, PeerId, TorrentId},
+    ids::{Identity, InfoHash, InfoHashV2, PeerId, ReadId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     storage::{Allocation, StoreError, Trust},
     time::Instant,

@@ -293,6 +293,11 @@ impl Host {
                 };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }
+            Job::Extract { torrent, read, parts } => {
+                let len = parts.iter().map(|part| part.range.len as usize).sum();
+                let result = if fails { Err(error().into()) } else { Ok(vec![0; len]) };
+                Done::Extracted { torrent, read, result }
+            }
             Job::Run { torrent, run } => {
                 let verdict = match run.chain {
                     None => Verdict::Unhashed,

@@ -118,7 +118,7 @@ impl Alert {
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
             Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
             Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
-            Self::FilesShared { .. } => AlertMask::NONE,
+            Self::FilesShared { .. } | Self::ReadDone { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Marked { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }

@@ -144,6 +144,12 @@ impl Alerts {
         self.queue.len()
     }
 
+    /// Answers to reads that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn answers(&self) -> usize {
+        self.queue.values().filter(|alert| matches!(alert, Alert::ReadDone { .. })).count()
+    }
+
     /// How many were left out since the start.
     pub(crate) fn dropped_ever(&self) -> u64 {
         self.dropped_ever

@@ -192,6 +192,17 @@ impl fmt::Display for TorrentId {
     }
 }
 
+/// A read of a torrent's bytes that the user has asked for
+/// ([`Verbs::read`](crate::Verbs::read)). No two reads of an engine have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId(pub u64);
+
+impl fmt::Display for ReadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,18 +4,23 @@
 //! torrent's generational key, so an answer that comes too late finds nothing. What a torrent's
 //! storage is asked and answers is told by [`storage`](super::storage).
 
+pub(crate) mod extract;
 pub(crate) mod key_exchange;
 pub(crate) mod task;
 
 use std::ops::Range;
 
-use self::{key_exchange::KeyExchange, task::Task};
+use self::{
+    extract::{Extract, ExtractError},
+    key_exchange::KeyExchange,
+    task::Task,
+};
 use super::{
     arena::Key,
     buf::Buf,
     geometry::{Block, PieceIndex},
     hash::{Digest, Hasher, Judgement, PieceHash},
-    ids::WireHash,
+    ids::{ReadId, WireHash},
     merkle::Node,
     storage::{
         Borrowed, Leftovers, Opened, RecordKind, SaveState, SessionRecord, StoreError, StoreSpec,
@@ -100,6 +105,15 @@ pub enum Job {
         blocks: Vec<Block>,
         /// Where to.
         buf: Buf,
+    },
+    /// Put bytes together that the user reads, hashing those that nothing else vouches for.
+    Extract {
+        /// The torrent.
+        torrent: Key,
+        /// Which read it is.
+        read: ReadId,
+        /// The bytes, in their order.
+        parts: Vec<Extract>,
     },
     /// Hash a piece on disk and compare.
     Check {
@@ -288,6 +302,15 @@ pub enum Done {
         result: Result<(), StoreError>,
         /// Whether a worker had to read it: it was not at hand.
         cold: bool,
+    },
+    /// To [`Job::Extract`].
+    Extracted {
+        /// The torrent.
+        torrent: Key,
+        /// Which read it is.
+        read: ReadId,
+        /// The bytes of all parts, or why there are none of any.
+        result: Result<Vec<u8>, ExtractError>,
     },
     /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is bad, which
     /// is no error.

@@ -139,6 +139,11 @@ impl Trees {
         self.pieces.get(piece.at()).copied().filter(|node| *node != UNKNOWN)
     }
 
+    /// The same, where it is kept.
+    pub(crate) fn known(&self, piece: PieceIndex) -> Option<&Node> {
+        self.pieces.get(piece.at()).filter(|node| **node != UNKNOWN)
+    }
+
     /// Whether the hashes of all pieces are known.
     pub fn is_complete(&self) -> bool {
         self.unknown == 0

@@ -27,6 +27,10 @@ fn nonsense_is_named() {
         ("network.utp_memory", Conf::default().with(|conf| conf.network.utp_memory = 1 << 20)),
         ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 65_536)),
         ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 0)),
+        ("reads.max_len", Conf::default().with(|conf| conf.reads.max_len = 0)),
+        ("reads.max_len", Conf::default().with(|conf| conf.reads.max_len = (64 << 20) + 1)),
+        ("reads.max_reads", Conf::default().with(|conf| conf.reads.max_reads = 0)),
+        ("reads.max_wait", Conf::default().with(|conf| conf.reads.max_wait = Duration::ZERO)),
         ("uploads.max_unsent", Conf::default().with(|conf| conf.uploads.max_unsent = 0)),
         ("uploads.allowed_fast", Conf::default().with(|conf| conf.uploads.allowed_fast = 101)),
         (

@@ -48,6 +48,7 @@ impl Engine {
             let (all, busy, _) = seeds.map_or((0, 0, 0), |seeds| seeds.connections());
             (web, fetching) = (web + all, fetching + busy);
         }
+        let unanswered: usize = self.torrents.iter().map(|(_, t)| t.open_reads()).sum();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
             ("connections are being dialled", dialing, self.dialing.count(), conf.peers.max_dials),
@@ -68,6 +69,12 @@ impl Engine {
                 web,
                 self.cx.leases.web_connections(),
                 conf.web_seeds.max_connections,
+            ),
+            (
+                "reads are not answered, or their answers not fetched",
+                unanswered + self.cx.alerts.answers(),
+                self.cx.leases.reads().open(),
+                conf.reads.max_reads,
             ),
             (
                 "bytes of pieces are in memory",

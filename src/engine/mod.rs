@@ -38,6 +38,7 @@ mod proxy;
 mod queue;
 mod queueing;
 mod rate_limits;
+mod reads;
 mod session;
 mod session_stats;
 mod shutdown;
@@ -66,6 +67,7 @@ pub use self::{
     proxy::{ProxyStats, RelayStatus},
     queue::ActiveLimits,
     queueing::QueueError,
+    reads::ReadError,
     session_stats::SessionStats,
     trackers::TrackersError,
     verbs::{PeerStats, Verbs},
@@ -312,6 +314,7 @@ impl Engine {
             | Done::Run { torrent, .. }
             | Done::Read { torrent, .. }
             | Done::Checked { torrent, .. }
+            | Done::Extracted { torrent, .. }
             | Done::Digests { torrent, .. }
             | Done::Leaves { torrent, .. }
             | Done::Syncing { torrent, .. }
@@ -472,6 +475,7 @@ impl Engine {
             Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) => {
                 self.complete(*torrent, stats);
             }
+            Some(Alert::ReadDone { .. }) => self.cx.leases.reads_mut().end(),
             Some(Alert::NoPeers { no_peers, .. }) => self.ways.proxy.explain(no_peers),
             _ => {}
         }

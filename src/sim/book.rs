@@ -135,6 +135,9 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
     match job {
         Job::Run { run, .. } => ("hash and write", Some(run.piece.get())),
         Job::Read { blocks, .. } => ("read", blocks.first().map(|block| block.piece.get())),
+        Job::Extract { parts, .. } => {
+            ("read for its user", parts.first().map(|part| part.range.piece.get()))
+        }
         Job::Check { piece, .. } => ("check", Some(piece.get())),
         Job::Digests { piece, .. } => ("digest", Some(piece.get())),
         Job::Leaves { piece, .. } => ("hash leaves", Some(piece.get())),

@@ -17,7 +17,7 @@ use super::{
     violation::{Verdict, Violation, broken},
 };
 use crate::{
-    alert::Phase,
+    alert::{Alert, Phase},
     base::{
         bitfield::Bitfield,
         geometry::{Block, Geometry, PieceIndex},
@@ -536,6 +536,23 @@ impl Host {
             self.kept.add(&held.sample, have);
         }
         Ok(())
+    }
+
+    /// The user has an answer: to what was read, and with the bytes that are there.
+    pub(super) fn rule_on_read(&mut self, alert: &Alert) -> Verdict {
+        let Alert::ReadDone { torrent, read, file, offset, result } = alert else { return Ok(()) };
+        let is_first = self.answered.insert(*read);
+        must(is_first, "read-is-true", || format!("read {read} is answered twice"))?;
+        let (Ok(bytes), Some(held)) = (result, self.held.iter().find(|held| held.id == *torrent))
+        else {
+            return Ok(());
+        };
+        let entry = held.sample.metainfo.files.get(*file);
+        let start = entry.map_or(u64::MAX, |entry| entry.offset.saturating_add(*offset)) as usize;
+        let truth = held.sample.data.get(start..start.saturating_add(bytes.0.len()));
+        must(truth == Some(&bytes.0) || self.disk.is_spoilt(), "read-is-true", || {
+            format!("what is read of file {file} at {offset} is not the torrent's")
+        })
     }
 
     /// What is looked at every so often.

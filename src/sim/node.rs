@@ -2,7 +2,7 @@
 //! for now.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -10,14 +10,17 @@ use std::{
     time::Duration,
 };
 
-use super::{disk::MemDisk, keepsakes::Keepsakes, net::Line, sample::Sample, script::ScriptNode};
+use super::{
+    disk::MemDisk, keepsakes::Keepsakes, net::Line, sample::Sample, script::ScriptNode,
+    violation::Verdict,
+};
 use crate::{
     alert::{Alert, Phase},
     base::{
         bitfield::Bitfield,
         files::{FileEntry, FileKind, Priority},
         geometry::PieceIndex,
-        ids::{InfoHash, TorrentId},
+        ids::{InfoHash, ReadId, TorrentId},
         job::{Job, RunData},
         rng::Rng,
         storage::{StoreSpec, Trust},
@@ -80,6 +83,7 @@ impl DiskPace {
                 RunData::Disk(len) => u64::from(*len),
             },
             Job::Read { blocks, .. } => blocks.iter().map(|block| u64::from(block.len)).sum(),
+            Job::Extract { parts, .. } => parts.iter().map(|part| u64::from(part.range.len)).sum(),
             _ => 0,
         };
         Duration::from_micros(bytes * 1_000_000 / self.bandwidth.max(1))
@@ -194,6 +198,8 @@ pub(super) struct Host {
     checks: u32,
     /// The user fetches no alerts.
     pub(super) deaf: bool,
+    /// The reads of its user's that were answered.
+    pub(super) answered: BTreeSet<ReadId>,
 }
 
 /// A torrent that a node has.
@@ -250,6 +256,7 @@ impl Host {
             wakes: (0, 0),
             checks: 0,
             deaf: false,
+            answered: BTreeSet::new(),
         }
     }
 
@@ -295,14 +302,16 @@ impl Host {
     }
 
     /// Fetches what the engine has to tell its user.
-    pub(super) fn fetch_alerts(&mut self, now: Instant) {
-        if self.deaf {
-            return;
-        }
-        while let Some(alert) = self.engine.poll_alert() {
+    pub(super) fn fetch_alerts(&mut self, now: Instant) -> Verdict {
+        let mut verdict = Ok(());
+        while !self.deaf
+            && let Some(alert) = self.engine.poll_alert()
+        {
             self.take_note(&alert);
+            verdict = verdict.and(self.rule_on_read(&alert));
             self.alerts.push((now, alert));
         }
+        verdict
     }
 
     /// The user remembers where things are now.

@@ -15,6 +15,11 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "served-is-asked",
         "it sends blocks that were asked for, once for each time, and to peers that it lets ask",
     ),
+    (
+        "read-is-true",
+        "each byte that its user reads is the torrent's, unless its disk has spoilt it, \
+         and each read is answered once",
+    ),
     ("asks-with-leave", "it asks for blocks that there are, of peers that have them and let it"),
     (
         "says-it-once",

@@ -7,6 +7,7 @@
 mod copy;
 mod disk;
 mod doubts;
+mod extract;
 mod file_storage;
 mod files;
 mod hashing;

@@ -66,7 +66,7 @@ struct Shared {
 /// Jobs that no worker has yet.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// A peer waits for these.
+    /// A peer waits for these, or the user.
     reads: VecDeque<Job>,
     /// Quick and needed by what comes next: opening, closing, writes without hashing.
     quick: VecDeque<Job>,
@@ -341,7 +341,7 @@ impl Waiting {
     fn push(&mut self, job: Job) {
         self.runs.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry || fills_lanes(run));
         let queue = match &job {
-            Job::Read { .. } => &mut self.reads,
+            Job::Read { .. } | Job::Extract { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs.queue,
             Job::Open { .. }
             | Job::Look { .. }

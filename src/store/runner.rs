@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     disk::Disk,
+    extract,
     file_storage::{FileStorage, FileSystem},
     files,
     hashing::{self, Input, Output, Scratch, Source},
@@ -23,7 +24,7 @@ use crate::base::{
     buf::Buf,
     geometry::{Block, PieceIndex},
     hash::{Digest, Judgement, PieceHash},
-    job::{Chain, Done, Job, Run, RunData, RunDone, Verdict},
+    job::{Chain, Done, Job, Run, RunData, RunDone, Verdict, extract::ExtractError},
     merkle::Node,
     storage::{Opened, RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec},
     storage::{Reading, Saving, Storage},
@@ -106,6 +107,7 @@ impl Runner {
                 Job::Run { .. }
                     | Job::Check { .. }
                     | Job::Read { .. }
+                    | Job::Extract { .. }
                     | Job::Digests { .. }
                     | Job::Leaves { .. }
             ) {
@@ -148,6 +150,11 @@ impl Runner {
                         t.read(&blocks, &mut buf, Reading::Unchanged).map(|_| ())
                     });
                     done.push(Done::Read { torrent, link, blocks, buf, result, cold: true });
+                }
+                Job::Extract { torrent, read, parts } => {
+                    let open = self.find(torrent, StoreOp::Read).map_err(ExtractError::from);
+                    let result = open.and_then(|open| extract::extract(&open, &parts));
+                    done.push(Done::Extracted { torrent, read, result });
                 }
                 Job::Digests { torrent, piece } => {
                     let result =

@@ -19,6 +19,7 @@ use crate::base::{
 };
 
 mod doubts;
+mod extracts;
 pub(super) mod faults;
 mod jobs;
 mod layers;

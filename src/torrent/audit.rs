@@ -32,6 +32,11 @@ impl Torrent {
         self.storage.operations.is_pending()
     }
 
+    /// Reads of its user's that are not answered.
+    pub(crate) fn open_reads(&self) -> usize {
+        self.storage.reads.len()
+    }
+
     /// What is wrong with it, if anything. What it has is not settled before it is open.
     pub(crate) fn audit(&self, conf: &Conf) -> Result<(), String> {
         if self.peers.partings() > 0 {

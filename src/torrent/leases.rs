@@ -13,7 +13,8 @@ use crate::{
     },
     conf::Conf,
     torrent::{
-        external::External, info::InfoMemory, piece_memory::Memory, upload_memory::UploadMemory,
+        external::External, info::InfoMemory, piece_memory::Memory, read_line::ReadLine,
+        upload_memory::UploadMemory,
     },
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Leases {
     pieces: Memory,
     uploads: UploadMemory,
     infos: InfoMemory,
+    reads: ReadLine,
     /// A torrent could not get memory since it was last given back.
     short: bool,
     /// Sessions that may ask for blocks, over all torrents.
@@ -55,6 +57,7 @@ impl Leases {
             pieces: Memory::new(conf.requests.max_piece_memory),
             uploads: UploadMemory::new(conf.uploads.max_memory),
             infos: InfoMemory::new(conf.uploads.max_metadata_memory),
+            reads: ReadLine::default(),
             short: false,
             fetchers: 0,
             connections: 0,
@@ -89,6 +92,16 @@ impl Leases {
     /// Memory of info dictionaries that are read back for peers.
     pub(crate) fn infos(&self) -> &InfoMemory {
         &self.infos
+    }
+
+    /// What the user reads.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn reads(&self) -> &ReadLine {
+        &self.reads
+    }
+
+    pub(crate) fn reads_mut(&mut self) -> &mut ReadLine {
+        &mut self.reads
     }
 
     /// A torrent could not get memory for a piece.

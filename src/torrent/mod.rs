@@ -55,6 +55,8 @@ mod piece_memory;
 mod priority;
 pub(crate) mod progress;
 pub(crate) mod queue_request;
+pub(crate) mod read_line;
+pub(crate) mod reads;
 pub(crate) mod recorder;
 mod saves;
 mod seen;
@@ -384,7 +386,8 @@ impl Torrent {
         let announce = self.next_announce(cx);
         let no_peers = self.no_peers_due(cx);
         let web_seeds = self.next_web_seed_deadline(cx.now);
-        let all = [self.timers.next(), dial, announce, no_peers, web_seeds];
+        let read = self.storage.reads.next_deadline();
+        let all = [self.timers.next(), dial, announce, no_peers, web_seeds, read];
         if let Some(at) = all.into_iter().flatten().min()
             && self.wakeup.want(at)
         {

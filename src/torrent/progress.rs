@@ -9,6 +9,7 @@
 mod audit;
 mod blocks;
 mod hashing;
+mod places;
 mod rows;
 mod runs;
 mod senders;
@@ -30,6 +31,7 @@ use crate::{
 };
 use blocks::{BlockState, Blocks};
 use hashing::Hashing;
+pub(crate) use places::BlockPlace;
 use runs::{RunSlot, RunState, Spare};
 use senders::Senders;
 use shape::Shape;

@@ -22,6 +22,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.tend_web_seeds(cx);
         self.go_on(cx);
+        self.tend_reads(cx);
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
@@ -83,6 +84,7 @@ impl Torrent {
                 for (_, session) in self.peers.iter_mut() {
                     session.handle_our_have(piece, wanted, &mut self.swarm, cx);
                 }
+                self.storage.reads.forget(piece);
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
                     cx.alerts.push(Alert::PieceDone { torrent: self.identity.id(), piece });

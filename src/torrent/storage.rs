@@ -24,6 +24,7 @@ use crate::{
         lifecycle::{End, Next},
         missing_data::MissingData,
         partial_pieces::PartialPieces,
+        reads::Reads,
         tree_hashes::TreeHashes,
     },
 };
@@ -36,6 +37,7 @@ pub(super) struct Storage {
     pub(super) missing_data: MissingData,
     pub(super) external_changes: ExternalChanges,
     pub(super) disk_troubles: DiskTroubles,
+    pub(super) reads: Reads,
 }
 
 impl Storage {
@@ -46,6 +48,7 @@ impl Storage {
             missing_data: MissingData::default(),
             external_changes: ExternalChanges::default(),
             disk_troubles: DiskTroubles::new(conf),
+            reads: Reads::default(),
         }
     }
 }
@@ -129,6 +132,7 @@ impl Torrent {
                 }
                 self.deleted(cx);
             }
+            Done::Extracted { read, result, .. } => self.handle_extracted(read, result, cx),
             Done::Read { buf, .. } => cx.leases.uploads_mut().give(buf),
             Done::Info { result, .. } => self.handle_info(result, cx),
             // That is the engine's to tell.

@@ -30,6 +30,8 @@ const MAX_OF_PEER: usize = 8;
 const MAX_READ: u32 = 16 << 20;
 /// Pieces whose leaves are asked for at a time.
 const MAX_CULPRITS: usize = 64;
+/// Ranges that are wanted, above which no leaves are asked for to read a piece.
+const MAX_READ_LEAVES: usize = 256;
 /// How long a bad piece waits for its leaves, which tell what of it is good. Then all of it is
 /// fetched again.
 const LEAVES_WAIT: Duration = Duration::from_secs(2);
@@ -202,7 +204,11 @@ impl Torrent {
         let Some(hashes) = self.content.tree_hashes() else { return };
         match hashes.fetch.handle_hashes(peer, range, nodes) {
             Ok(None) => {}
-            Ok(Some(nodes)) => self.take_hashes(range, &nodes, cx),
+            Ok(Some(nodes)) => {
+                let most = cx.conf.reads.max_leaves;
+                self.storage.reads.handle_leaves(range, &nodes, most);
+                self.take_hashes(range, &nodes, cx);
+            }
             Err(fault) => {
                 if let Some(session) = self.peers.get(peer) {
                     log::warn!("{}: {fault}", session.who().addr);
@@ -274,6 +280,27 @@ impl Torrent {
             self.swarm.forgo_leaves(piece);
         }
         self.fetch_hashes(cx);
+    }
+
+    /// The leaves of a piece are wanted, to read some of it. `None` if there is no room, or they
+    /// cannot be known; and if they are asked for already, they need not be called off.
+    pub(super) fn want_leaves_to_read(&mut self, piece: PieceIndex) -> Option<HashRange> {
+        let (range, to) = self.swarm.range_of_leaves(piece)?;
+        let fetch = &mut self.content.tree_hashes_mut().fetch;
+        if fetch.len() >= MAX_READ_LEAVES && !fetch.wants(&range) {
+            return None;
+        }
+        fetch.want(range, to);
+        Some(range)
+    }
+
+    /// No read wants these leaves of a piece any more.
+    pub(super) fn forgo_leaves_to_read(&mut self, piece: PieceIndex, range: &HashRange) {
+        if let Some(hashes) = self.content.tree_hashes()
+            && !hashes.held.contains_key(&piece)
+        {
+            hashes.fetch.forget(range);
+        }
     }
 
     // What peers ask for.

@@ -70,6 +70,11 @@ impl<P: Copy + Ord> HashFetch<P> {
         }
     }
 
+    /// Whether this range is wanted.
+    pub fn wants(&self, range: &HashRange) -> bool {
+        self.wanted.contains_key(range)
+    }
+
     /// This range is not wanted any more.
     pub fn forget(&mut self, range: &HashRange) {
         self.wanted.remove(range);

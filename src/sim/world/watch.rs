@@ -47,7 +47,7 @@ impl World {
         let host = self.host_mut(node);
         let before = host.alerts.len();
         let glanced = host.glance();
-        host.fetch_alerts(now);
+        let told = host.fetch_alerts(now);
         let inspect = host.is_inspection_due(scrutiny);
         let news: Vec<(bool, String)> = host.alerts[before..]
             .iter()
@@ -60,7 +60,8 @@ impl World {
                 self.book.write(now, Deed::Told { node, alert });
             }
         }
-        let verdict = glanced.and_then(|()| if inspect { self.inspect(node) } else { Ok(()) });
+        let verdict =
+            glanced.and(told).and_then(|()| if inspect { self.inspect(node) } else { Ok(()) });
         if let Err(violation) = verdict {
             self.violated(node, &violation);
         }

@@ -3,14 +3,26 @@
 
 use super::Swarm;
 use crate::{
-    base::{geometry::PieceIndex, job::Job, partial::PartialPiece},
-    torrent::{cx::Cx, progress::Progress},
+    base::{
+        geometry::{Block, PieceIndex},
+        job::Job,
+        partial::PartialPiece,
+    },
+    torrent::{
+        cx::Cx,
+        progress::{BlockPlace, Progress},
+    },
 };
 
 /// The most bytes that the numbers of unfinished pieces may take in a saved state.
 const MAX_LEN: usize = 64 * 1024;
 
 impl Swarm {
+    /// Where a block of our own grid is, if its piece is in progress.
+    pub(crate) fn place_of(&self, block: Block) -> BlockPlace<'_> {
+        self.active.get(block.piece).map_or(BlockPlace::Nowhere, |piece| piece.place_of(block))
+    }
+
     /// The blocks on disk of pieces in progress, as far as a saved state takes them.
     pub(crate) fn partial_pieces(&self) -> Vec<PartialPiece> {
         let mut len = 0;

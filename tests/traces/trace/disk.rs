@@ -59,6 +59,11 @@ impl Trace {
                 }
                 Done::Read { torrent, link, blocks, buf, result: Ok(()), cold: true }
             }
+            Job::Extract { torrent, read, .. } => {
+                let none = std::io::ErrorKind::NotFound.into();
+                let error = StoreError::new(StoreOp::Read, "trace", none);
+                Done::Extracted { torrent, read, result: Err(error.into()) }
+            }
             Job::Check { torrent, piece, .. } => {
                 Done::Checked { torrent, piece, result: Ok(Judgement::Bad), root: None }
             }
