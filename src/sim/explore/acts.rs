@@ -17,6 +17,7 @@ use crate::{
     base::{
         bucket::{Limits, Rate},
         ids::TorrentId,
+        rng::Rng,
     },
     engine::{ActiveLimits, MoveMode, TorrentParams, Verbs},
     sim::{CallFault, NodeId, TrackerManners, Troubles},
@@ -25,6 +26,8 @@ use crate::{
 
 /// How long a node may take to shut down, whatever its disk does.
 const LONGEST_END: Duration = Duration::from_secs(900);
+/// Reads of each torrent at a time.
+const READS: u32 = 4;
 
 impl<'a> Run<'a> {
     fn is_up(&self, node: NodeId) -> bool {
@@ -271,6 +274,7 @@ impl<'a> Run<'a> {
             "resume" => self.all(node, |engine, id| engine.resume(id)),
             "recheck" => self.all(node, |engine, id| engine.recheck(id)),
             "save" => self.world.tell(node, |engine| engine.save_session()),
+            "read" => self.read_some(node, value),
             "announce" => self.all(node, |engine, id| engine.announce_now(id)),
             "slots" => self.all(node, |engine, id| engine.set_upload_slots(id, Some(count))),
             "sequential" => self.all(node, |engine, id| engine.set_sequential(id, value > 0)),
@@ -333,6 +337,24 @@ impl<'a> Run<'a> {
             }
             _ => {}
         }
+    }
+
+    /// The user reads some bytes of each torrent; the world looks whether they are true.
+    fn read_some(&mut self, node: NodeId, seed: u64) {
+        let mut rng = Rng::new(seed);
+        self.world.tell(node, |engine| {
+            for id in engine.torrents() {
+                let files: Vec<u64> = engine.files(id).iter().map(|file| file.len).collect();
+                for _ in 0..READS {
+                    let file = rng.below(files.len().max(1) as u64) as usize;
+                    let len = files.get(file).copied().unwrap_or(0);
+                    let offset = rng.below(len.max(1));
+                    let most = (len - offset.min(len)).min([100, 40_000][rng.below(2) as usize]);
+                    // What cannot be read is refused.
+                    let _ = engine.read(id, file, offset, 1 + rng.below(most.max(1)) as usize);
+                }
+            }
+        });
     }
 
     fn remove_all(&mut self, node: NodeId, id: u64, item: &Item) {

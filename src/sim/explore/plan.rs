@@ -281,6 +281,8 @@ const AT: &[&str] = &[
     "recheck",
     "save",
     "announce",
+    // Bytes of each torrent are read, which ones by chance of this seed.
+    "read",
     // How much a file is wanted: 0 not at all, 1 little, 2 as usual, 3 before others.
     "file",
     "wish",

@@ -59,6 +59,7 @@ impl Plan {
         proxies(&mut plan, nodes);
         contradictions(&mut plan, torrents, nodes);
         policies(&mut plan, nodes);
+        reads(&mut plan, nodes);
         plan
     }
 }
@@ -235,6 +236,23 @@ fn policies(plan: &mut Plan, nodes: u64) {
             event.set("policy", rng.below(5));
             event.set("with", rng.below(nodes));
         }
+        plan.items.push(event);
+    }
+}
+
+/// Users who read bytes while they come, mostly of torrents of version 2 and hybrids, of which they
+/// are told before their pieces are whole. With chance of their own, too.
+fn reads(plan: &mut Plan, nodes: u64) {
+    let mut rng = Rng::new(plan.seed ^ 0x7265_6164_7320_7632);
+    let rng = &mut rng;
+    let has_v2 = plan.of(Kind::Torrent).iter().any(|torrent| torrent.get("format").is_some());
+    if rng.below(if has_v2 { 2 } else { 6 }) > 0 {
+        return;
+    }
+    for _ in 0..1 + rng.below(12) {
+        let mut event = Item::new(Kind::At, up_to(rng, 3000, 60_000, 3));
+        event.set("node", rng.below(nodes));
+        event.set("read", rng.below(1 << 20));
         plan.items.push(event);
     }
 }

@@ -54,6 +54,8 @@ fn any_plan_can_be_run() {
          spikes lying rot corrupt misdirect bad len=0",
         "seed 1; torrent 0; file 0; node 1; at 1 node=1 rot=99999999999 dated=99999999999 \
          backdated=99999999999 oneway=1 time=0 ratio",
+        "seed 1; torrent 0 format=1; file 0; file 0 len=0; node 1; at 1 node=1 read=99999999999; \
+         at 2 read",
     ] {
         if let Err(failure) = run(&text.parse().unwrap()) {
             assert!(

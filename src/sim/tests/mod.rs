@@ -42,6 +42,7 @@ mod plans;
 mod prior;
 mod proxies;
 mod queue;
+mod reads;
 mod routers;
 mod rules;
 mod session;

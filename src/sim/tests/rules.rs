@@ -4,7 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
-    base::ids::PeerId,
+    alert::ReadBytes,
+    base::ids::{PeerId, ReadId},
     sim::{
         invariants::Ears,
         node::{Body, Host},
@@ -273,6 +274,24 @@ fn lost_verified_byte_is_noticed() {
         }
         disk.remove(from, path.strip_prefix(from).unwrap()).unwrap();
         assert_eq!(lost(&mut copied), (!synced).then_some("loses-nothing"));
+    }
+}
+
+#[test]
+fn read_of_a_wrong_byte_and_second_answer_are_noticed() {
+    let mut rig = Rig::new(true);
+    let answer = |read, bytes: &[u8]| Alert::ReadDone {
+        torrent: rig.host.held[0].id,
+        read: ReadId(read),
+        file: 0,
+        offset: 7,
+        result: Ok(ReadBytes(bytes.to_vec())),
+    };
+    let [first, wrong, again] =
+        [answer(1, &rig.sample.data[7..9]), answer(2, &rig.sample.data[8..10]), answer(1, &[])];
+    rig.host.rule_on_read(&first).unwrap();
+    for broken in [wrong, again] {
+        assert_eq!(rig.host.rule_on_read(&broken).unwrap_err().name, "read-is-true");
     }
 }
 
