@@ -3,7 +3,7 @@
 //!
 //! Existing files are never locked, and only cut off by who asks for it. A file that is only read
 //! is opened read-only, so that a read-only folder can be served. The lock covers the table of open
-//! files, never the I/O itself.
+//! files, never the I/O itself; writes to one file take turns.
 
 mod case;
 mod open_files;
@@ -27,7 +27,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use self::open_files::{Handle, OpenFiles};
+use self::open_files::{Handle, OpenFile, OpenFiles};
 #[cfg(unix)]
 use self::unix as sys;
 #[cfg(windows)]
@@ -58,7 +58,7 @@ impl RealDisk {
 
     /// The open file, opened now if need be. Several threads may open the same file at once; one
     /// handle is kept.
-    fn handle(&self, path: &Path, write: bool) -> io::Result<Arc<File>> {
+    fn handle(&self, path: &Path, write: bool) -> io::Result<Arc<OpenFile>> {
         if let Some((file, _)) = self.open_files().get(path, write) {
             return Ok(file);
         }
@@ -83,8 +83,8 @@ impl RealDisk {
         }
     }
 
-    fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
-        let file = Arc::new(file);
+    fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<OpenFile> {
+        let file = Arc::new(OpenFile::new(file));
         // Closing can block, so what is evicted is dropped after the lock.
         let handle = Handle {
             in_memory: sys::is_in_memory(&file),
@@ -138,7 +138,7 @@ impl Disk for RealDisk {
 
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
         let file = self.handle(path, true)?;
-        uninterrupted(|| sys::write_at(&file, data, offset))
+        file.in_turn(|file| uninterrupted(|| sys::write_at(file, data, offset)))
     }
 
     fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {

@@ -5,8 +5,10 @@
 use std::{
     collections::HashMap,
     fs::File,
+    io,
+    ops::Deref,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 #[derive(Debug, Default)]
@@ -20,15 +22,46 @@ pub(super) struct OpenFiles {
 
 #[derive(Debug)]
 pub(super) struct Handle {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<OpenFile>,
     pub(super) writable: bool,
     /// On a file system that has no disk, so that a read never waits for one.
     pub(super) in_memory: bool,
     pub(super) last_use: u64,
 }
 
+/// A file that workers share. They write to it one after the other: the system lets one in at a
+/// time anyway, and another would not sleep before that door but spin, on a core that is needed.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    turn: Mutex<()>,
+}
+
+impl OpenFile {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, turn: Mutex::default() }
+    }
+
+    /// Writes by `write` when no other worker does.
+    pub(super) fn in_turn(
+        &self,
+        write: impl FnOnce(&File) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&self.file)
+    }
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 impl OpenFiles {
-    pub(super) fn get(&mut self, path: &Path, write: bool) -> Option<(Arc<File>, bool)> {
+    pub(super) fn get(&mut self, path: &Path, write: bool) -> Option<(Arc<OpenFile>, bool)> {
         self.uses += 1;
         let handle = self.by_path.get_mut(path).filter(|h| h.writable || !write)?;
         handle.last_use = self.uses;
