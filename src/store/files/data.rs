@@ -25,6 +25,9 @@ struct Stretch<'a> {
     start: u64,
     end: u64,
     bufs: Vec<IoSliceMut<'a>>,
+    /// The file that was seen to be as it was last known, in this call. A look costs an eighth of a
+    /// read.
+    unchanged: Option<usize>,
 }
 
 impl Stretch<'_> {
@@ -95,8 +98,10 @@ impl TorrentFiles {
     ) -> Result<bool, StoreError> {
         let Some(file) = self.file(stretch.file) else { return Ok(true) };
         let may_wait = reading != Reading::AtHand;
-        if stretch.start < stretch.end && reading != Reading::Found {
+        let is_known = reading == Reading::Found || stretch.unchanged == Some(stretch.file);
+        if stretch.start < stretch.end && !is_known {
             self.refuse_changed(stretch.file, file, may_wait)?;
+            stretch.unchanged = Some(stretch.file);
         }
         let (mut at, mut bufs) = (stretch.start, stretch.bufs.as_mut_slice());
         while at < stretch.end {
