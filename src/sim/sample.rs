@@ -38,6 +38,16 @@ pub struct Sample {
 /// length in bytes. An empty path makes a pad file of zeroes (BEP 47).
 pub type SampleFile<'a> = (&'a str, u64);
 
+/// What is unusual about the bytes of a [`Sample`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Oddity {
+    None,
+    /// The versions say different things of a piece.
+    Contradiction,
+    /// Files of one length are equal.
+    EqualFiles,
+}
+
 impl Sample {
     /// One file of `len` random bytes in pieces of `piece_len`.
     ///
@@ -51,7 +61,7 @@ impl Sample {
     ) -> Result<Arc<Self>, MetainfoError> {
         let mut builder = MetainfoBuilder::new(name, piece_len);
         builder.single_file(len);
-        Self::build(&builder, &[(name, len)], seed, false)
+        Self::build(&builder, &[(name, len)], seed, Oddity::None)
     }
 
     /// A folder of files of random bytes in pieces of `piece_len`.
@@ -80,7 +90,7 @@ impl Sample {
         seed: u64,
     ) -> Result<Arc<Self>, MetainfoError> {
         let builder = Self::folder_builder(format, name, files, piece_len);
-        Self::build(&builder, files, seed, false)
+        Self::build(&builder, files, seed, Oddity::None)
     }
 
     /// A hybrid of which version 2 says of one piece that it has other bytes than version 1 has it:
@@ -95,7 +105,22 @@ impl Sample {
         seed: u64,
     ) -> Result<Arc<Self>, MetainfoError> {
         let builder = Self::folder_builder(Format::Hybrid, name, files, piece_len);
-        Self::build(&builder, files, seed, true)
+        Self::build(&builder, files, seed, Oddity::Contradiction)
+    }
+
+    /// Files of the same length have the same bytes, so that in version 2 they have one root.
+    ///
+    /// # Errors
+    /// If there can be no such torrent.
+    pub fn equal_files(
+        format: Format,
+        name: &str,
+        files: &[SampleFile<'_>],
+        piece_len: u32,
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
+        let builder = Self::folder_builder(format, name, files, piece_len);
+        Self::build(&builder, files, seed, Oddity::EqualFiles)
     }
 
     fn folder_builder(
@@ -120,7 +145,7 @@ impl Sample {
         builder: &MetainfoBuilder,
         files: &[SampleFile<'_>],
         seed: u64,
-        lies: bool,
+        oddity: Oddity,
     ) -> Result<Arc<Self>, MetainfoError> {
         let mut rng = Rng::new(seed);
         let mut data = Vec::new();
@@ -128,6 +153,9 @@ impl Sample {
             let start = data.len();
             data.resize(start + len as usize, 0);
             if let Some(own) = data.get_mut(start..).filter(|_| !path.is_empty()) {
+                if oddity == Oddity::EqualFiles {
+                    rng = Rng::new(seed);
+                }
                 rng.fill(own);
             }
             if builder.has_v2() && len > 0 {
@@ -157,7 +185,7 @@ impl Sample {
             false => Vec::new(),
         };
         let lie = rng.below(u64::from(geometry.piece_count()).max(1)) as u32;
-        let lie = geometry.piece(lie).ok().filter(|_| lies);
+        let lie = geometry.piece(lie).ok().filter(|_| oddity == Oddity::Contradiction);
         if let Some(root) = lie.and_then(|piece| roots.get_mut(piece.at())) {
             root[5] ^= 1;
         }

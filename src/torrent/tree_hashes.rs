@@ -224,15 +224,25 @@ impl Torrent {
         let Some(trees) = self.swarm.hashes().trees() else { return };
         let is_layer = range.base == trees.piece_height()
             && trees.of_root(&range.root).any(|tree| tree.has_layer());
-        if !is_layer {
-            let Some(piece) = leaves_of(trees, self.swarm.geometry(), range) else { return };
-            if let Ok(piece) = self.swarm.geometry().piece(piece) {
-                self.content.tree_hashes_mut().held.remove(&piece);
-                self.swarm.handle_leaves(piece, nodes, cx);
-            }
-            return;
+        if is_layer {
+            return self.take_layer(&range.root, range.index, nodes, cx);
         }
-        self.take_layer(&range.root, range.index, nodes, cx);
+        for piece in self.pieces_of_leaves(range) {
+            self.content.tree_hashes_mut().held.remove(&piece);
+            self.swarm.handle_leaves(piece, nodes, cx);
+        }
+    }
+
+    /// The pieces that have these leaves: equal files have equal ones.
+    fn pieces_of_leaves(&self, range: &HashRange) -> Vec<PieceIndex> {
+        let (trees, geometry) = (self.swarm.hashes().trees(), self.swarm.geometry());
+        let Some(trees) = trees else { return Vec::new() };
+        let Some(first) = trees.of_root(&range.root).next() else { return Vec::new() };
+        let nth =
+            leaves_of(trees, geometry, range).and_then(|piece| piece.checked_sub(first.first));
+        let Some(nth) = nth else { return Vec::new() };
+        let alike = trees.of_root(&range.root).filter_map(|tree| tree.first.checked_add(nth));
+        alike.filter_map(|piece| geometry.piece(piece).ok()).collect()
     }
 
     /// A part of a piece layer is proven.
@@ -345,12 +355,9 @@ impl Torrent {
             let answer = HashAnswer::layer(trees.clone(), *range);
             return Some(Computation::Hashes(answer).job(torrent));
         }
-        // Equal files have equal leaves: any of them that is had will do.
-        let nth = leaves_of(trees, geometry, range)?.checked_sub(tree.first)?;
-        let had = trees.of_root(&range.root).find_map(|tree| {
-            let piece = geometry.piece(tree.first.checked_add(nth)?).ok()?;
-            Some(piece).filter(|&piece| self.swarm.have().has(piece))
-        });
+        // Any of them that is had will do.
+        let mut alike = self.pieces_of_leaves(range).into_iter();
+        let had = alike.find(|&piece| self.swarm.have().has(piece));
         let piece = had.filter(|&piece| geometry.piece_len(piece) <= MAX_READ)?;
         (!self.swarm.is_quiet() && self.lifecycle.is_open())
             .then_some(Job::Leaves { torrent, piece })

@@ -274,9 +274,21 @@ fn leaves_tell_who_spoiled_a_piece_before_it_is_good() {
     // Two pieces of 16 blocks.
     let sample =
         Sample::folder_of(Format::V2, "two", &[("a", 5), ("b", 512 * KIB)], 256 * 1024, 1).unwrap();
+    leaves_tell_who_spoiled(&sample);
+}
+
+#[test]
+fn leaves_of_equal_files_tell_who_spoiled_either() {
+    // Two long pieces and two of a byte.
+    let files = [("a", 256 * KIB + 1), ("b", 256 * KIB + 1)];
+    let sample = Sample::equal_files(Format::V2, "equal", &files, 256 * 1024, 1).unwrap();
+    leaves_tell_who_spoiled(&sample);
+}
+
+fn leaves_tell_who_spoiled(sample: &Arc<Sample>) {
     let mut shared = 0;
     for seed in 0..20 {
-        let (mut world, [good, bad], leech) = spoiled_swarm(&sample, seed, 5);
+        let (mut world, [good, bad], leech) = spoiled_swarm(sample, seed, 5);
         let failed = |w: &World| w.stats(leech).failed_pieces > 0;
         if !world.run_until(|w| failed(w) || w.is_complete(leech), secs(300)) || !failed(&world) {
             continue;
