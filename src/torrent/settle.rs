@@ -56,6 +56,11 @@ impl Torrent {
                     session.refill(&mut self.swarm, cx);
                     session.schedule(cx);
                 }
+                if self.swarm.is_in_want(cx) {
+                    // The others would look in vain. They do when memory comes back; copies of what
+                    // is late they find by the time.
+                    break;
+                }
             }
         }
     }

@@ -64,6 +64,12 @@ impl RunSlot {
     pub(super) fn blocks(&self) -> u32 {
         self.len.div_ceil(BLOCK_LEN)
     }
+
+    /// Whether it has memory, and a block of it is free.
+    fn has_ready(&self) -> bool {
+        let without = matches!(self.state, RunState::Empty | RunState::Flushing);
+        !without && self.engaged < self.blocks()
+    }
 }
 
 /// The lists of one piece, all empty.
@@ -86,11 +92,14 @@ impl Progress {
     pub(super) fn next_with_memory(&self, nth: u32) -> Option<u32> {
         // By runs: this is asked often while memory is short.
         let first = self.shape.run_of(nth);
-        let without = |run: &RunSlot| matches!(run.state, RunState::Empty | RunState::Flushing);
-        let has_free = |run: &RunSlot| !without(run) && run.engaged < run.blocks();
-        let run = first + self.runs.get(first..)?.iter().position(has_free)?;
+        let run = first + self.runs.get(first..)?.iter().position(RunSlot::has_ready)?;
         let mut free = self.blocks.in_state(self.shape.blocks_of(run), BlockState::Free);
         free.next().map(|nth| nth as u32)
+    }
+
+    /// Whether a free block can be asked for without more memory.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.free() > 0 && self.runs.iter().any(RunSlot::has_ready)
     }
 
     /// Whether a worker has a part of it.

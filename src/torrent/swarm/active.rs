@@ -1,13 +1,17 @@
 //! The pieces in progress, with the number of their blocks that no peer was asked for, which every
 //! peer that wants something to ask for looks at first. It does not know why a piece changes.
 
-use std::collections::{BTreeMap, btree_map};
+use std::{
+    collections::{BTreeMap, btree_map},
+    time::Duration,
+};
 
 use crate::{
     base::{
         geometry::{Block, Geometry, PieceIndex},
         hash::PieceHash,
         job::Run,
+        time::Instant,
     },
     torrent::{
         piece_memory::Memory,
@@ -15,12 +19,20 @@ use crate::{
     },
 };
 
+/// How long after pieces were looked through for idle ones in vain it is not done again. A piece is
+/// idle after two seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Active {
     pieces: BTreeMap<PieceIndex, Progress>,
     /// Free blocks of all of them.
     free: usize,
+    /// The last look found no free block in a run that has memory, and nothing has changed since.
+    dry: bool,
+    /// When the next look for idle pieces is worth it.
+    look_at: Instant,
     /// Lists that pieces have left for others.
     spares: Spares,
     /// Jobs on their way out; empty between two calls.
@@ -39,6 +51,22 @@ impl Active {
     /// Blocks of all pieces that no peer was asked for.
     pub(super) fn free(&self) -> usize {
         self.free
+    }
+
+    /// Whether a free block can be asked for without more memory.
+    pub(super) fn has_ready(&mut self) -> bool {
+        self.dry = self.dry || !self.pieces.values().any(Progress::has_ready);
+        !self.dry
+    }
+
+    /// No piece is idle now, or too few are.
+    pub(super) fn note_none_idle(&mut self, now: Instant) {
+        self.look_at = now + LOOK_AGAIN;
+    }
+
+    /// Whether pieces may be idle that were not when that was last looked at.
+    pub(super) fn may_have_idle(&self, now: Instant) -> bool {
+        now >= self.look_at
     }
 
     pub(super) fn contains(&self, piece: PieceIndex) -> bool {
@@ -70,6 +98,7 @@ impl Active {
         change: impl FnOnce(&mut Progress) -> R,
     ) -> Option<R> {
         let progress = self.pieces.get_mut(&piece)?;
+        self.dry = false;
         let before = progress.free() as usize;
         let result = change(progress);
         self.free = (self.free + progress.free() as usize).saturating_sub(before);
@@ -85,6 +114,7 @@ impl Active {
             let before = progress.free() as usize;
             if let Some(block) = ask(piece, progress) {
                 self.free = (self.free + progress.free() as usize).saturating_sub(before);
+                self.dry = false;
                 return Some((piece, block));
             }
         }
@@ -99,6 +129,7 @@ impl Active {
     /// A piece is in progress from now on.
     pub(super) fn insert(&mut self, piece: PieceIndex, progress: Progress) {
         self.free += progress.free() as usize;
+        self.dry = false;
         self.pieces.insert(piece, progress);
     }
 
@@ -165,5 +196,38 @@ mod tests {
         assert_eq!((active.free(), active.contains(second)), (4, false));
         active.clear(&mut memory);
         assert_eq!((active.free(), active.is_empty(), memory.used()), (0, true, 0));
+    }
+
+    #[test]
+    fn free_blocks_in_runs_with_memory_are_found_as_they_change() {
+        let geometry = Geometry::new(u64::from(8 * BLOCK_LEN), 4 * BLOCK_LEN).unwrap();
+        let piece = geometry.piece(1).unwrap();
+        let (mut active, mut memory) = (Active::default(), Memory::new(4 * BLOCK_LEN as usize));
+        assert!(!active.has_ready());
+        let progress = active.make(piece, geometry.clone(), 2 * BLOCK_LEN);
+        active.insert(piece, progress);
+        assert!(!active.has_ready(), "no run has memory");
+        let ask = |active: &mut Active, memory: &mut Memory| {
+            active.find(|_, p| p.ask_free(Instant::ZERO, memory)).unwrap().1
+        };
+        let first = ask(&mut active, &mut memory);
+        assert!(active.has_ready(), "the other block of the run");
+        let second = ask(&mut active, &mut memory);
+        assert!(!active.has_ready());
+        active.change(piece, |p| p.release(second, &mut memory)).unwrap();
+        assert!(active.has_ready());
+        active.change(piece, |p| p.release(first, &mut memory)).unwrap();
+        assert!(!active.has_ready(), "its memory went back with the last order");
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn idle_pieces_are_looked_for_again_after_a_while() {
+        let mut active = Active::default();
+        let now = Instant::ZERO + LOOK_AGAIN;
+        assert!(active.may_have_idle(now));
+        active.note_none_idle(now);
+        assert!(!active.may_have_idle(now));
+        assert!(active.may_have_idle(now + LOOK_AGAIN));
     }
 }

@@ -76,16 +76,41 @@ impl Swarm {
         if !self.work.may_order() {
             return None;
         }
-        let block = self.ask_own(asker, cx);
-        let block = block.or_else(|| self.ask_orphan(asker, cx));
-        let block = block.or_else(|| self.ask_new(asker, cx));
+        let is_dry = self.is_dry(cx);
+        let mut block = None;
+        if !is_dry {
+            block = self.ask_own(asker, cx);
+            block = block.or_else(|| self.ask_orphan(asker, cx));
+            block = block.or_else(|| self.ask_new(asker, cx));
+        } else if self.active.free() > 0 || self.picker.len() > 0 {
+            cx.leases.note_shortage();
+        }
         if block.is_none() && cx.leases.is_short() && asker.pipeline.len() >= PATIENT_DEPTH {
             // Memory comes back as soon as something is written. Mixing in with the pieces of
             // others meanwhile would leave gaps.
             return None;
         }
-        let block = block.or_else(|| self.ask_others(asker, cx));
+        if block.is_none() && !is_dry {
+            block = self.ask_others(asker, cx);
+        }
         block.or_else(|| self.doubled(asker, cx))
+    }
+
+    /// There is no memory for another run, and no free block in one that has memory: whichever
+    /// session looks for one, it looks in vain. With hundreds of peers that is the rule.
+    pub(crate) fn is_dry(&mut self, cx: &Cx) -> bool {
+        self.paroles.is_empty()
+            && !cx
+                .leases
+                .pieces()
+                .has_room(self.geometry.shortest_run(cx.conf.requests.run_len) as usize)
+            && !self.active.may_have_idle(cx.now)
+            && !self.active.has_ready()
+    }
+
+    /// The same of sessions that would not be asking for copies either: all wait for memory.
+    pub(crate) fn is_in_want(&mut self, cx: &Cx) -> bool {
+        cx.leases.is_short() && self.is_dry(cx) && !self.is_endgame()
     }
 
     /// A piece that it has begun.
@@ -200,7 +225,11 @@ impl Swarm {
     /// the memory. What is on disk of them is kept.
     pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
         let now = cx.now;
-        self.shed(room, cx, |progress| progress.is_idle(now))
+        let is_enough = self.shed(room, cx, |progress| progress.is_idle(now));
+        if !is_enough {
+            self.active.note_none_idle(now);
+        }
+        is_enough
     }
 
     /// The same of all pieces that nothing is on order of, and that no worker has: none can be
@@ -212,7 +241,7 @@ impl Swarm {
     }
 
     fn shed(&mut self, room: usize, cx: &mut Cx, may_go: impl Fn(&Progress) -> bool) -> bool {
-        let held = self.active.iter().filter(|(_, p)| p.holds_memory() && may_go(p));
+        let held = self.active.iter().filter(|(_, p)| may_go(p) && p.holds_memory());
         let held: Vec<PieceIndex> = held.map(|(&piece, _)| piece).collect();
         for piece in held {
             let shed = |progress: &mut Progress| {
