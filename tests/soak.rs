@@ -1,7 +1,7 @@
 //! A long life with churn: torrents come, are fetched and go, peers connect, ask a little and
 //! vanish. Memory must not grow.
 //!
-//! Ten seconds in every test run, a minute with `CI=true`, and as long as wished by hand:
+//! Five seconds in every test run, a minute with `CI=true`, and as long as wished by hand:
 //! `SOAK=3600 cargo test --release --test soak`.
 
 #![cfg(target_os = "linux")]
@@ -31,7 +31,7 @@ fn length() -> Duration {
     Duration::from_secs(wanted.unwrap_or(if env::var("CI").as_deref() == Ok("true") {
         60
     } else {
-        10
+        5
     }))
 }
 

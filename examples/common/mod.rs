@@ -103,7 +103,7 @@ pub fn end(outcome: Result<ExitCode, Problem>) -> ExitCode {
 /// What the user must know is said in sentences; the log is for who asks for it.
 pub fn start_log() {
     if args::variable("RUST_LOG").is_some() {
-        let _ = pretty_env_logger::try_init();
+        let _ = env_logger::try_init();
     }
 }
 

@@ -3,8 +3,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use cratetorrent::wire::metainfo::Metainfo;
-use support::{
+use crate::support::{
     clock,
     download::example,
     process::Process,
     torrent::{Recipe, Torrent},
 };
+use cratetorrent::wire::metainfo::Metainfo;
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(45);

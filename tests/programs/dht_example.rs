@@ -3,8 +3,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
 use std::{
     fs,
     path::Path,
@@ -12,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use cratetorrent::dht::DhtState;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use support::{
+use crate::support::{
     clock,
     download::{Ended, ours},
     process::Process,
 };
+use cratetorrent::dht::DhtState;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(40);
 const HASH: &str = "aabbccddeeff00112233445566778899aabbccdd";

@@ -2,8 +2,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
@@ -12,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{
+use crate::support::{
     clock,
     download::{Bench, ours},
     ports,
@@ -21,6 +18,7 @@ use support::{
     terminal::Terminal,
     torrent::{Recipe, Torrent},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const LIMIT: Duration = Duration::from_secs(45);
 

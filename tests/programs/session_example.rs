@@ -2,8 +2,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
 use std::{
     fs::{self, File},
     io::Write,
@@ -13,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{
+use crate::support::{
     clock,
     download::ours,
     system::{Tmpfs, is_root, skip},
     torrent::{Recipe, Torrent},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(45);

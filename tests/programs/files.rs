@@ -3,8 +3,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -13,13 +11,13 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    system::{Tmpfs, is_root, skip},
+    torrent::{Recipe, Torrent},
+};
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, MoveMode, Priority, TorrentId, TorrentParams,
     spawn, wire::metainfo::Metainfo,
-};
-use support::{
-    system::{Tmpfs, is_root, skip},
-    torrent::{Recipe, Torrent},
 };
 use tempfile::TempDir;
 

@@ -2,8 +2,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
 use std::{
     fs,
     net::{Ipv6Addr, SocketAddr, TcpListener},
@@ -12,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, getrlimit};
-use support::{
+use crate::support::{
     clock,
     download::{Bench, QUIET, example, ours},
     process::Process,
     torrent::{Recipe, Torrent},
 };
+use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(45);

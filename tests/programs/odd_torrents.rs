@@ -2,11 +2,9 @@
 //! compared byte for byte.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use support::{
+use crate::support::{
     bencode,
     download::Bench,
     seeder::Seeder,

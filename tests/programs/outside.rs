@@ -3,8 +3,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
 use std::{
     fs,
     path::Path,
@@ -12,8 +10,8 @@ use std::{
     thread,
 };
 
+use crate::support::download::{example, quiet};
 use cratetorrent::wire::metainfo::MetainfoBuilder;
-use support::download::{example, quiet};
 
 /// An address of no one (RFC 5737), which the names of public nodes lead to.
 const NOWHERE: &str = "198.51.100.77";
