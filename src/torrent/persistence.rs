@@ -91,6 +91,7 @@ impl Torrent {
         // Its own copy lets go of the bytes when they are on disk, even if other copies keep them.
         self.persistence.raw = self.content.take_raw();
         self.persistence.on = true;
+        self.persistence.place = Place::New;
         self.record(RecordKind::Torrent, cx);
     }
 
@@ -129,7 +130,8 @@ impl Torrent {
 
     /// Whether a state may be saved as far as the record of its place is concerned: after a kill a
     /// state counts for the place that is recorded, so that one of a new place comes after its
-    /// record.
+    /// record; and so does that of a new torrent, or it would be taken for that of another torrent
+    /// of the same name that is added later.
     pub(super) fn is_place_recorded(&self) -> bool {
         self.persistence.place == Place::Recorded
     }

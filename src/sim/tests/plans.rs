@@ -17,6 +17,10 @@ cases! { ends_well:
     failed_syncs_then_kill_without_power_claim_nothing_lost =>
         "seed 3; torrent 1; file 1 len=22000; node 1 session=0 down=2000; at 259 node failsyncs=0; \
          at 23038 node kill=0 power=0";
+    state_of_a_torrent_that_was_not_recorded_is_not_another_ones =>
+        "seed 2; torrent 0; file 0 len=70000; file 0 len=112000; file 0; file 0 len=251000; \
+         tracker 0; tracker 1; node 1 session=0 disk=30; at 3833 node move; at 5951 node full=0; \
+         at 8014 node again=0; at 36346 node kill=0";
     paused_session_torrent_with_all_skipped_wakes_when_wanted =>
         "seed 518987; torrent 0; file 0; node 1 session=0 skips; at 15952 node pause=0; \
          at 20924 node kill=0";

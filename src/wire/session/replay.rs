@@ -98,6 +98,18 @@ impl Index {
         of_the_session.chain(self.unknown.iter().copied()).chain(of_torrents).collect()
     }
 
+    /// What is left of torrents that are not recorded does not count.
+    fn forget_strays(&mut self) {
+        let live = &mut self.live;
+        self.entries.retain(|_, entry| {
+            let is_torrent = entry.torrent.is_some();
+            if !is_torrent {
+                *live -= entry.places().map(|place| place.size() as u64).sum::<u64>();
+            }
+            is_torrent
+        });
+    }
+
     /// Another record follows.
     pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: WireHash) {
         let place = Place::new(at, len);
@@ -120,8 +132,11 @@ impl Index {
                 let mut old = Entry::default();
                 match kind {
                     RecordKind::Torrent => {
-                        // It brings its settings. A state may have come before it, from another
-                        // worker.
+                        // It brings its settings. A state that came before it is of one that was
+                        // added earlier and never recorded, perhaps in another folder.
+                        if entry.torrent.is_none() {
+                            old.state = entry.state.take();
+                        }
                         (old.torrent, old.settings) =
                             (entry.torrent.replace(place), entry.settings.take());
                     }
@@ -199,7 +214,7 @@ struct Loading {
     torrent: Option<(u64, Option<Arc<Metainfo>>)>,
     settings: Option<TorrentSettings>,
     state: Option<RestoredState>,
-    /// A state that came before its torrent.
+    /// A state that came before the metainfo.
     early: Option<Vec<u8>>,
 }
 
@@ -256,8 +271,10 @@ impl Replay {
         let mut torrents = self.torrents;
         torrents.sort_by_key(|loading| loading.torrent.as_ref().map(|(at, _)| *at));
         let torrents = torrents.into_iter().filter_map(Loading::finish).collect();
+        let mut index = self.index;
+        index.forget_strays();
         (
-            self.index,
+            index,
             Restored {
                 torrents,
                 session: self.session,
@@ -287,7 +304,9 @@ impl Loading {
                 if metainfo.identity.key() != record.info_hash {
                     return false;
                 }
-                if let Some(early) = self.early.take() {
+                // One that came before the torrent was added is of another.
+                let early = self.early.take().filter(|_| self.torrent.is_some());
+                if let Some(early) = early {
                     self.state = state(&early, &metainfo);
                 }
                 // One whose metainfo has come keeps its place.
