@@ -232,7 +232,10 @@ impl<'a> Run<'a> {
                 self.unsynced.insert(node);
                 disk.set(|t| t.fail_syncs = true);
             }
-            "failreads" => disk.set(|t| t.fail_reads = true),
+            "failreads" => {
+                disk.set(|t| t.fail_reads = true);
+                self.unread.insert(node);
+            }
             "failwrites" => disk.set(|t| t.fail_writes = true),
             "nolinks" => disk.set(|t| t.no_links = true),
             "short" => disk.set(|t| t.short = true),

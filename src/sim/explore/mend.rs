@@ -161,9 +161,10 @@ impl Run<'_> {
             self.all(first, |engine, id| engine.recheck(id));
         }
         self.await_checks(nodes)?;
-        if !self.has_everything(first)
-            && (spoilt.contains(&first) || self.careless.contains(&first))
-        {
+        let may_lack = spoilt.contains(&first)
+            || self.careless.contains(&first)
+            || self.unread.contains(&first);
+        if !self.has_everything(first) && may_lack {
             self.take_from_a_copy(nodes, first)?;
             self.world.disk(first).absolve();
         }

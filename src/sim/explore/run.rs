@@ -115,6 +115,9 @@ pub(super) struct Run<'a> {
     pub(super) careless: BTreeSet<NodeId>,
     /// Their disks failed a call, and may have done what it was for or not.
     pub(super) misled: BTreeSet<NodeId>,
+    /// Their disks failed to read: what they had may have been fetched again, and written over by
+    /// one that lies.
+    pub(super) unread: BTreeSet<NodeId>,
     /// Their disks failed to sync.
     pub(super) unsynced: BTreeSet<NodeId>,
     /// Those of them whose power was cut after that: files that were never safe may have gone.
@@ -166,6 +169,7 @@ impl<'a> Run<'a> {
             leaving: BTreeSet::new(),
             careless: BTreeSet::new(),
             misled: BTreeSet::new(),
+            unread: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             deprived: BTreeSet::new(),
             spoilt: BTreeSet::new(),
