@@ -190,7 +190,7 @@ impl MemDisk {
                     if fate == 2 {
                         file.now.lose_pages_to(&old, rng);
                     }
-                    dropped.iter().for_each(|&page| file.now.restore_page(page, &old));
+                    dropped.iter().for_each(|&page| file.now.restore_page(page, old.page(page)));
                 }
             }
             file.synced = Some(file.now.clone());

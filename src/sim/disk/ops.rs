@@ -30,8 +30,8 @@ impl State {
         if troubles.short && len > 1 {
             len = 1 + rng.below(len as u64) as usize;
         }
-        for (to, from) in buf.iter_mut().zip(there).take(len) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buf.get_mut(..len), there.get(..len)) {
+            to.copy_from_slice(from);
         }
         if troubles.corrupt_reads > 0 && len > 0 {
             troubles.corrupt_reads -= 1;

@@ -101,7 +101,10 @@ impl File {
     /// Whether writing `data` at `start` would replace bytes that are there, other than zeroes.
     pub(super) fn would_lose(&self, start: usize, data: &[u8]) -> bool {
         let there = self.now.bytes.get(start..).unwrap_or_default();
-        there.iter().zip(data).any(|(old, new)| *old != 0 && old != new)
+        let there = there.get(..data.len()).unwrap_or(there);
+        // Most is written where nothing was, or as it was: fast ways to find that out.
+        there != data.get(..there.len()).unwrap_or_default()
+            && there.iter().zip(data).any(|(old, new)| *old != 0 && old != new)
     }
 
     /// A file that is safe from power cuts.
@@ -111,10 +114,13 @@ impl File {
 
     /// What a sync that succeeds makes safe: all but the pages that an earlier one dropped.
     pub(super) fn sync(&mut self) {
-        let mut safe = self.now.clone();
-        let old = self.synced.take().unwrap_or_default();
-        self.dropped.iter().for_each(|&page| safe.restore_page(page, &old));
-        self.synced = Some(safe);
+        let safe = self.synced.get_or_insert_default();
+        let old: Vec<_> =
+            self.dropped.iter().map(|&page| (page, safe.page(page).to_vec())).collect();
+        // Into the memory that is there: files may be large and synced often.
+        safe.bytes.clone_from(&self.now.bytes);
+        (safe.pages, safe.mtime_ns) = (self.now.pages.clone(), self.now.mtime_ns);
+        old.iter().for_each(|(page, old)| safe.restore_page(*page, old));
     }
 
     /// A sync fails: by chance each page that was written since the last one is dropped, as Linux
@@ -139,7 +145,7 @@ pub(in crate::sim) struct Content {
 }
 
 impl Content {
-    fn page(&self, page: u64) -> &[u8] {
+    pub(super) fn page(&self, page: u64) -> &[u8] {
         let from = (page * PAGE) as usize;
         let to = (from + PAGE as usize).min(self.bytes.len());
         self.bytes.get(from..to).unwrap_or_default()
@@ -149,13 +155,13 @@ impl Content {
         self.page(page) == old.page(page)
     }
 
-    /// A page is as it was in `old`; where that ended there are zeroes.
-    pub(super) fn restore_page(&mut self, page: u64, old: &Self) {
+    /// A page is as it was; where that ended there are zeroes.
+    pub(super) fn restore_page(&mut self, page: u64, old: &[u8]) {
         let from = (page * PAGE) as usize;
         let to = (from + PAGE as usize).min(self.bytes.len());
         if let Some(bytes) = self.bytes.get_mut(from..to) {
             bytes.fill(0);
-            bytes.iter_mut().zip(old.page(page)).for_each(|(b, a)| *b = *a);
+            bytes.iter_mut().zip(old).for_each(|(b, a)| *b = *a);
         }
     }
 
@@ -165,7 +171,7 @@ impl Content {
             if rng.below(2) == 0 {
                 continue;
             }
-            self.restore_page(page, old);
+            self.restore_page(page, old.page(page));
         }
         if rng.below(2) == 0 {
             self.mtime_ns = old.mtime_ns;

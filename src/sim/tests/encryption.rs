@@ -68,6 +68,7 @@ fn method_that_the_seed_chooses_carries_a_download() {
         world.set_line(from, Line::crumbs());
         assert!(world.run_until(|w| w.stats(to).peers > 0, secs(10)));
         assert_eq!(method(&world, to), Some(preferred));
+        world.set_line(from, Line::default());
         assert!(world.run_until(|w| w.is_complete(to), secs(600)));
     }
 }

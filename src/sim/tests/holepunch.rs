@@ -38,14 +38,14 @@ fn behind_routers(most: usize) -> (World, [NodeId; 2]) {
 
 /// The same, with another patience; with `public`, the seed has dialled a peer that can be dialled.
 fn behind_routers_of(most: usize, patience: Duration, public: bool) -> (World, [NodeId; 2]) {
-    let sample = file(40_000_000, 256 * 1024);
+    let sample = file(10_000_000, 256 * 1024);
     let conf = loud().with(|conf| {
         conf.peers.max_rendezvous = most;
         (conf.peers.reconnect_min, conf.peers.reconnect_max) = (secs(900), secs(900));
         conf.peers.handshake_timeout = patience;
     });
     let mut world = World::new(3);
-    let relay = world.node(conf.clone().with(|conf| conf.network.limits.up = Rate::new(200_000)));
+    let relay = world.node(conf.clone().with(|conf| conf.network.limits.up = Rate::new(50_000)));
     world.seed_with(relay, &sample);
     if public {
         let known = world.node(conf.clone());

@@ -7,7 +7,7 @@ use super::*;
 fn swarm_on(line: Line, limit: u64) {
     // The finer the line cuts, the more there is to do.
     let (len, piece_len) = if line.segment.1 < 10 || line.window < 1000 {
-        (150_000, 16 * 1024)
+        (80_000, 16 * 1024)
     } else {
         (640 * KIB, 32 * 1024)
     };

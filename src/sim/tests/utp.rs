@@ -44,7 +44,8 @@ fn torrent_is_exchanged_by_utp_alone() {
 
 #[test]
 fn peer_that_speaks_both_is_reached_by_tcp() {
-    let (mut world, [_, leech]) = pair(1, [Transports::Both; 2], 300_000_000);
+    let (mut world, [seed, leech]) = pair(1, [Transports::Both; 2], 10_000_000);
+    world.set_line(seed, Line { bandwidth: 1_000_000, ..Line::default() });
     world.run_for(secs(5));
     assert_eq!(carriers(&mut world, leech), [false, true]);
 }

@@ -99,9 +99,25 @@ enum Event {
     Look,
 }
 
-/// What a stream of this place looks like.
-fn byte_at(place: u64) -> u8 {
-    (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+/// After so many bytes a stream begins again: a prime, so that packets do not fall together.
+const PERIOD: usize = 8191;
+
+/// What streams look like: two periods, so that a part of one is there in one piece.
+static PATTERN: [u8; 2 * PERIOD] = {
+    let mut bytes = [0; 2 * PERIOD];
+    let mut n = 0;
+    while n < bytes.len() {
+        let place = (n % PERIOD) as u64;
+        bytes[n] = (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+        n += 1;
+    }
+    bytes
+};
+
+/// What a stream has from `place` on, a period at most.
+fn part(place: u64, len: usize) -> &'static [u8] {
+    let begin = (place % PERIOD as u64) as usize;
+    &PATTERN[begin..begin + len.min(PERIOD)]
 }
 
 impl UtpWorld {
@@ -457,9 +473,9 @@ impl Host {
                 UtpEvent::Readable { socket } => {
                     let Some(flow) = self.flows.get_mut(&socket) else { continue };
                     let bytes = self.sockets.bytes(socket);
-                    for &byte in bytes.iter() {
-                        flow.broken |= byte != byte_at(flow.read);
-                        flow.read += 1;
+                    for bytes in bytes.chunks(PERIOD) {
+                        flow.broken |= *bytes != *part(flow.read, bytes.len());
+                        flow.read += bytes.len() as u64;
                     }
                     let len = bytes.len();
                     self.sockets.read(now, socket, len);
@@ -479,12 +495,16 @@ impl Host {
         let now = now + self.skew;
         for (&key, flow) in &mut self.flows {
             if flow.connected && flow.left > 0 {
-                let room = self.sockets.room(key).min(flow.left as usize);
-                if room > 0 {
-                    let bytes: Vec<u8> =
-                        (0..room as u64).map(|n| byte_at(flow.written + n)).collect();
-                    let taken = self.sockets.write(now, key, &bytes) as u64;
-                    (flow.written, flow.left) = (flow.written + taken, flow.left - taken);
+                let mut room = self.sockets.room(key).min(flow.left as usize);
+                while room > 0 {
+                    let bytes = part(flow.written, room);
+                    let taken = self.sockets.write(now, key, bytes);
+                    (flow.written, flow.left) =
+                        (flow.written + taken as u64, flow.left - taken as u64);
+                    if taken < bytes.len() {
+                        break;
+                    }
+                    room -= taken;
                 }
             }
             if flow.connected && flow.left == 0 && flow.closes {

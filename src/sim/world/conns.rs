@@ -385,8 +385,11 @@ impl World {
         };
         let outbox = scripted.outbox(ConnId(id));
         let take = conn.pipes[side].room(&n.line).min(outbox.len());
-        let bytes: Vec<u8> = outbox.drain(..take).collect();
-        conn.pipes[side].push(&bytes);
+        let (front, back) = outbox.as_slices();
+        let part = front.len().min(take);
+        conn.pipes[side].push(&front[..part]);
+        conn.pipes[side].push(&back[..take - part]);
+        outbox.drain(..take);
         self.pump(id, side);
     }
 }
