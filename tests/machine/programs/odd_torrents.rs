@@ -1,6 +1,5 @@
 //! Torrents of odd shapes, each downloaded from a plain seeder by the `download` example and
 //! compared byte for byte.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

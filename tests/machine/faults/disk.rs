@@ -3,15 +3,12 @@
 
 use std::{fs, sync::Arc};
 
-use crate::{
-    LIMIT, MIB,
-    support::{
-        download::Bench,
-        seeder::Seeder,
-        system::{Tmpfs, is_root, skip},
-        torrent::Torrent,
-    },
-    torrent,
+use super::{LIMIT, MIB, torrent};
+use crate::support::{
+    download::Bench,
+    seeder::Seeder,
+    system::{Tmpfs, is_root, skip},
+    torrent::Torrent,
 };
 
 /// A folder on a file system of `mib` MiB; `None`, loudly, where that cannot be had.

@@ -2,11 +2,8 @@
 
 use std::{collections::HashMap, fs, sync::Arc};
 
-use crate::{
-    LIMIT, MIB,
-    support::{clock, download::Bench, seeder::Seeder, torrent::Recipe},
-    torrent,
-};
+use super::{LIMIT, MIB, torrent};
+use crate::support::{clock, download::Bench, seeder::Seeder, torrent::Recipe};
 
 #[test]
 fn killed_half_way_it_fetches_little_twice() {

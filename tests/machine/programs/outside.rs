@@ -1,7 +1,7 @@
 //! Nothing of a program leaves the machine in a demo, test or benchmark. Each runs in a network
 //! namespace of its own, whose only way out is a cable that counts the packets it is given.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::panic)]
 
 use std::{
     fs,

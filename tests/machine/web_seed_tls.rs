@@ -1,11 +1,6 @@
 //! Web seeds over HTTPS (BEP 19), on loopback: a server that proves who it is is fetched from, by
 //! its name and its address, and no byte is taken from one that cannot.
 
-#![cfg(all(unix, feature = "tls"))]
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -17,16 +12,16 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    authority::Authority,
+    clock,
+    torrent::{Recipe, Torrent},
+};
 use cratetorrent::{
     Alert, AlertMask, Conf, TorrentParams,
     alert::{WebSeedError, WebSeedErrorKind},
     spawn,
     wire::metainfo::Metainfo,
-};
-use support::{
-    authority::Authority,
-    clock,
-    torrent::{Recipe, Torrent},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,7 +1,6 @@
 //! The `dht` example as its user sees it, and the file of nodes that `download` shares with it. All
 //! nodes are on this machine.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,

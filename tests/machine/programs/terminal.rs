@@ -1,6 +1,5 @@
 //! The example programs on a terminal, and how they take signals.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,

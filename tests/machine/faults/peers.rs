@@ -1,12 +1,9 @@
 //! Peers that misbehave beside one that does not.
 
-use crate::{
-    LIMIT, MIB,
-    support::{
-        download::Bench,
-        seeder::{Manners, Nonsense, Seeder},
-    },
-    torrent,
+use super::{LIMIT, MIB, torrent};
+use crate::support::{
+    download::Bench,
+    seeder::{Manners, Nonsense, Seeder},
 };
 
 #[test]

@@ -1,25 +1,17 @@
 //! Peers that misbehave, disks that fail, processes that are killed: the `download` example must
 //! finish with the right bytes where it can and end with a clear sentence where it can't, in
 //! bounded time.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "faults/disk.rs"]
 mod disk;
-#[path = "faults/input.rs"]
 mod input;
-#[path = "faults/limits.rs"]
 mod limits;
-#[path = "faults/line.rs"]
 mod line;
-#[path = "faults/peers.rs"]
 mod peers;
-#[path = "faults/restart.rs"]
 mod restart;
-mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use support::torrent::{Recipe, Torrent};
+use crate::support::torrent::{Recipe, Torrent};
 
 /// No run in these tests may last longer.
 const LIMIT: Duration = Duration::from_secs(45);

@@ -4,8 +4,7 @@
 //!
 //! The session is this very program, started again as a child that tells what it does line by line.
 
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods)]
 
 use std::{
     collections::BTreeMap,
@@ -237,7 +236,7 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
     let (mut acknowledged, mut restored, mut states, mut moves) = (0, 0, 0, 0);
     for round in 0..ROUNDS {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "session_kill::child", "--nocapture", "--test-threads=1"])
             .env(FOLDER, dir.path())
             .env(SEED, round.to_string())
             .stdout(Stdio::piped())

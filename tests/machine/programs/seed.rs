@@ -1,6 +1,5 @@
 //! The `seed` example as its user sees it, with the `download` example at the other end.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,
@@ -21,16 +20,8 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// A torrent by hand, and a folder that has its data.
 fn served() -> (TempDir, Torrent) {
-    let recipe = Recipe::folder("größe", 64 * 1024)
-        .file("a/b", 5_000_000)
-        .file("a/日本", 3)
-        .file("empty", 0)
-        .file("z", 300_000);
-    let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
-    torrent.write_files(dir.path());
-    (dir, torrent)
+    super::unusual_folder(5_000_000)
 }
 
 fn start(dir: &Path, args: &[&str]) -> Process {

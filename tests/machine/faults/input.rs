@@ -7,16 +7,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    LIMIT, MIB,
-    support::{
-        bencode, clock,
-        download::{Bench, Ended},
-        ports,
-        seeder::Seeder,
-        torrent::Recipe,
-    },
-    torrent,
+use super::{LIMIT, MIB, torrent};
+use crate::support::{
+    bencode, clock,
+    download::{Bench, Ended},
+    ports,
+    seeder::Seeder,
+    torrent::Recipe,
 };
 
 #[test]

@@ -2,11 +2,6 @@
 //! over HTTP, HTTPS and UDP; how trackers that hang, refuse, or cannot prove who they are are dealt
 //! with; and where what leaves comes from.
 
-#![cfg(unix)]
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     path::Path,
@@ -14,19 +9,19 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    clock,
+    gate::Gate,
+    ports,
+    torrent::{Recipe, Torrent},
+    tracker::{Said, Tracker},
+};
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams,
     alert::{TrackerError, TrackerErrorKind, TrackerStatus},
     engine::TrackersError,
     spawn,
     wire::metainfo::Metainfo,
-};
-use support::{
-    clock,
-    gate::Gate,
-    ports,
-    torrent::{Recipe, Torrent},
-    tracker::{Said, Tracker},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);

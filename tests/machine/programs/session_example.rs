@@ -1,6 +1,5 @@
 //! The `session` example as a script drives it, by its pipes.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs::{self, File},

@@ -1,7 +1,6 @@
 //! A torrent's files on a real file system: moved, renamed, deleted, and what must not be touched
 //! by that.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
 
 use std::{
     fs,

@@ -1,7 +1,6 @@
 //! The `create` example as its user sees it: what it makes, prints and refuses, and its exit
 //! status.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,
@@ -30,16 +29,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The files of a torrent that was made by hand.
 fn folder() -> (TempDir, Torrent) {
-    let recipe = Recipe::folder("größe", 64 * 1024)
-        .file("a/b", 100_000)
-        .file("a/日本", 3)
-        .file("empty", 0)
-        .file("z", 300_000);
-    let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
-    torrent.write_files(dir.path());
-    (dir, torrent)
+    super::unusual_folder(100_000)
 }
 
 fn hex(hash: &[u8]) -> String {

@@ -2,13 +2,11 @@
 
 use std::process::Command;
 
-use crate::{
-    LIMIT,
-    support::{
-        download::{Bench, program},
-        seeder::Seeder,
-        torrent::Recipe,
-    },
+use super::LIMIT;
+use crate::support::{
+    download::{Bench, program},
+    seeder::Seeder,
+    torrent::Recipe,
 };
 
 /// A torrent of many files, many peers, and 64 descriptors for both.

@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use crate::{
-    LIMIT, MIB,
-    support::{
-        download::Bench,
-        proxy::{Proxy, Weather},
-        seeder::Seeder,
-    },
-    torrent,
+use super::{LIMIT, MIB, torrent};
+use crate::support::{
+    download::Bench,
+    proxy::{Proxy, Weather},
+    seeder::Seeder,
 };
 
 const KIB: u64 = 1024;
