@@ -12,7 +12,7 @@ use crate::{
         job::task::Task,
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
-    torrent::computation::Computation,
+    torrent::{Torrent, computation::Computation},
     wire::metainfo::{Metainfo, MetainfoError},
 };
 
@@ -26,6 +26,9 @@ pub enum MetainfoRefused {
     /// The torrent has its metainfo already.
     #[error("the torrent {0} has its metainfo already")]
     Known(TorrentId),
+    /// The torrent was removed, or the engine is shutting down.
+    #[error("the torrent {0} is ending")]
+    Ending(TorrentId),
     /// The metainfo is another torrent's.
     #[error("the metainfo has another info-hash than the torrent {0}")]
     OtherTorrent(TorrentId),
@@ -61,9 +64,10 @@ impl Engine {
 
     /// The info dictionary of a torrent, which came from its peers, is parsed: that is the
     /// torrent's metainfo, with the trackers and web seeds of its magnet link, unless the user has
-    /// given it one meanwhile.
+    /// given it one meanwhile, or its end has begun.
     fn handle_info(&mut self, key: Key, parsed: Result<Metainfo, MetainfoError>) {
-        if self.torrents.get(key).is_none_or(|torrent| torrent.content().is_known()) {
+        let has_use = |torrent: &Torrent| !torrent.content().is_known() && !torrent.is_ending();
+        if !self.torrents.get(key).is_some_and(has_use) {
             return;
         }
         let id = TorrentId(key);
@@ -85,9 +89,9 @@ impl Verbs<'_> {
     /// private torrent replace them (BEP 27).
     ///
     /// # Errors
-    /// If there is no such torrent, it has its metainfo already, the metainfo is another torrent's,
-    /// the torrent would write to a file of another, or it cannot be kept in the session's folder.
-    /// Then it goes on waiting.
+    /// If there is no such torrent, it has its metainfo already, its end has begun, the metainfo is
+    /// another torrent's, the torrent would write to a file of another, or it cannot be kept in the
+    /// session's folder. Then it goes on waiting.
     pub fn set_metainfo(
         &mut self,
         id: TorrentId,
@@ -97,6 +101,9 @@ impl Verbs<'_> {
         let torrent = torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         if torrent.content().is_known() {
             return Err(MetainfoRefused::Known(id));
+        }
+        if torrent.is_ending() {
+            return Err(MetainfoRefused::Ending(id));
         }
         if !is_same(torrent.identity().hashes(), &metainfo.identity) {
             return Err(MetainfoRefused::OtherTorrent(id));

@@ -4,7 +4,7 @@
 //! The folder itself is the driver's: it reads it before it makes the engine, and its workers
 //! append to it.
 
-use std::{io, time::Duration};
+use std::{collections::HashSet, io, time::Duration};
 
 use crate::{
     alert::{Alert, StopAt},
@@ -17,7 +17,7 @@ use crate::{
     },
     engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, io::Owner},
     torrent::{Torrent, TorrentParams, persistence},
-    wire::session::{MAX_BODY, Restored, SessionSettings},
+    wire::session::{MAX_BODY, Restored, RestoredTorrent, SessionSettings},
 };
 
 /// Records that are made at a time: as many as workers append at once, so that thousands of
@@ -48,6 +48,14 @@ impl Verbs<'_> {
     }
 }
 
+/// The hashes of the hybrids whose metainfo is known. A magnet link with one of them is an older
+/// record of the same torrent, from before its metainfo came.
+fn known_hybrids(torrents: &[RestoredTorrent]) -> HashSet<WireHash> {
+    let known = torrents.iter().filter_map(|torrent| Some(torrent.metainfo.as_ref()?.identity));
+    let hybrids = known.filter(|identity| identity.v1().is_some() && identity.v2().is_some());
+    hybrids.flat_map(|identity| identity.wire_hashes()).collect()
+}
+
 impl Engine {
     /// Takes over what a session folder had, and records from now on what changes: for drivers,
     /// before anything else is done with the engine. One [`Alert::Restored`] tells of all
@@ -75,12 +83,17 @@ impl Engine {
         let damaged = damaged + u32::from(!self.restore_dht(dht));
         self.torrents.reserve(torrents.len());
         self.by_hash.reserve(torrents.len());
-        let mut count = 0;
+        let known = known_hybrids(&torrents);
+        let (mut count, mut stale) = (0, Vec::new());
         for torrent in torrents {
             let Some(source) = persistence::source(torrent.metainfo, &torrent.settings) else {
                 continue;
             };
             let identity = source.identity();
+            if source.metainfo().is_none() && identity.wire_hashes().any(|h| known.contains(&h)) {
+                stale.push(identity);
+                continue;
+            }
             if self.by_hash.get(&identity).is_some() {
                 continue;
             }
@@ -94,6 +107,13 @@ impl Engine {
             self.take_place(key);
             self.review(key);
             self.note_wishes(key);
+        }
+        for identity in stale {
+            if let Some(torrent) =
+                self.by_hash.get(&identity).and_then(|key| self.torrents.get_mut(key))
+            {
+                torrent.forget_other_record(identity.key(), &mut self.cx);
+            }
         }
         self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn, set_aside });
         // Those whose metainfo is not known want peers at once.

@@ -226,7 +226,9 @@ impl Torrent {
             self.fetch_returned(returned, cx);
             let spec = StoreSpec { borrowed: Vec::new(), ..spec };
             let spec = Box::new(spec);
-            let state = self.lifecycle.is_open().then(|| Box::new(self.state_to_save(cx.now)));
+            // One that must wait for the record of its place is saved after that.
+            let has_state = self.lifecycle.is_open() && self.is_place_recorded();
+            let state = has_state.then(|| Box::new(self.state_to_save(cx.now)));
             (Operation::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
         self.storage.operations.out = Some(operation);

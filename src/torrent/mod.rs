@@ -308,6 +308,11 @@ impl Torrent {
         self.lifecycle.is_active()
     }
 
+    /// Whether its end was asked for: it is being removed, or the engine is shutting down.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.lifecycle.end().is_some()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lifecycle.is_closed()
     }

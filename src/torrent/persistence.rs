@@ -37,13 +37,23 @@ pub(crate) struct Persistence {
     /// Its metainfo file, until that is on disk.
     raw: Option<Arc<[u8]>>,
     due: Option<RecordKind>,
-    out: Option<RecordKind>,
-    /// It was known by another hash before its metainfo came: that record is to go.
+    out: Option<Out>,
+    /// The key of a record that is to go: the torrent was known by another hash before its metainfo
+    /// came.
     stale: Option<WireHash>,
     /// The last record could not be written, and will not be: on disk it is as it was before.
     lost: bool,
     place: Place,
     data: Data,
+}
+
+/// A record that a worker has, or is to have next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    /// One of the torrent's own key.
+    Own(RecordKind),
+    /// The removal of an older record of the torrent, which has this key.
+    Stale(WireHash),
 }
 
 /// Whether the folder's record says where the torrent is now.
@@ -83,6 +93,39 @@ impl Persistence {
     pub(super) fn turn_on(&mut self) {
         self.on = true;
     }
+
+    /// What is to be recorded next. An older record goes when the new one is there, so that a kill
+    /// in between leaves two records and never none; but before the torrent's own removal, or the
+    /// older one would bring the torrent back.
+    fn next(&self) -> Option<Out> {
+        let is_stale_due = match self.due {
+            Some(due) => due == RecordKind::Removed,
+            None => self.raw.is_none() && !self.lost,
+        };
+        let stale = self.stale.filter(|_| is_stale_due).map(Out::Stale);
+        stale.or(self.due.map(Out::Own))
+    }
+
+    /// Whether all that was to be recorded is, or never will be.
+    fn is_over(&self) -> bool {
+        self.due.is_none() && self.out.is_none() && (self.stale.is_none() || self.lost)
+    }
+
+    /// This is still to be recorded.
+    fn put_back(&mut self, out: Out) {
+        match out {
+            Out::Own(kind) => self.due = self.due.max(Some(kind)),
+            Out::Stale(key) => self.stale = Some(key),
+        }
+    }
+
+    /// What is not recorded stays as it was before.
+    fn give_up(&mut self) {
+        (self.due, self.lost) = (None, true);
+        if self.place != Place::Recorded {
+            self.place = Place::Lost;
+        }
+    }
 }
 
 impl Torrent {
@@ -105,6 +148,12 @@ impl Torrent {
     /// comes first: a kill in between leaves two, and never none.
     pub(super) fn forget_record(&mut self, key: WireHash) {
         self.persistence.stale = Some(key).filter(|key| *key != self.identity.hashes().key());
+    }
+
+    /// The session folder has another record of it, by this key, which is to go.
+    pub(crate) fn forget_other_record(&mut self, key: WireHash, cx: &mut Cx) {
+        self.forget_record(key);
+        cx.recorder.note_due(self.identity.key());
     }
 
     /// Its record is that of another torrent from now on, which has become the same one. What
@@ -142,6 +191,11 @@ impl Torrent {
     }
 
     pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
+        // What comes after its removal would bring it back at the next start.
+        let is_gone = self.lifecycle.is_forgetting() && self.lifecycle.is_removed();
+        if is_gone && kind != RecordKind::Removed {
+            return;
+        }
         if self.persistence.on {
             self.persistence.due = self.persistence.due.max(Some(kind));
             cx.recorder.note_due(self.identity.key());
@@ -150,8 +204,7 @@ impl Torrent {
 
     /// Whether all that was to be recorded of it is, or never will be.
     pub(super) fn is_recorded(&self) -> bool {
-        let Persistence { due, out, stale, .. } = &self.persistence;
-        due.is_none() && out.is_none() && stale.is_none()
+        self.persistence.is_over()
     }
 
     /// Whether something of it will never be recorded.
@@ -177,19 +230,15 @@ impl Torrent {
         if self.persistence.out.is_some() {
             return None;
         }
-        let due = self.persistence.due.take().or(self
-            .persistence
-            .stale
-            .map(|_| RecordKind::Removed)
-            .filter(|_| self.persistence.raw.is_none()))?;
-        if due == RecordKind::Removed
-            && let Some(info_hash) = self.persistence.stale.take()
-        {
-            // What removes the torrent itself comes next.
-            self.persistence.due = self.lifecycle.is_forgetting().then_some(RecordKind::Removed);
-            self.persistence.out = Some(due);
-            return Some(SessionRecord { kind: due, info_hash, body: Vec::new() });
-        }
+        let due = match self.persistence.next()? {
+            out @ Out::Stale(info_hash) => {
+                (self.persistence.stale, self.persistence.out) = (None, Some(out));
+                let kind = RecordKind::Removed;
+                return Some(SessionRecord { kind, info_hash, body: Vec::new() });
+            }
+            Out::Own(kind) => kind,
+        };
+        self.persistence.due = None;
         // Before it is there, nothing can be said of it alone.
         let kind = if due == RecordKind::Settings && self.persistence.raw.is_some() {
             RecordKind::Torrent
@@ -202,7 +251,7 @@ impl Torrent {
             RecordKind::Settings => settings().encode(),
             _ => Vec::new(),
         };
-        self.persistence.out = Some(kind);
+        self.persistence.out = Some(Out::Own(kind));
         if self.persistence.place != Place::Recorded && kind != RecordKind::Removed {
             self.persistence.place = Place::Out;
         }
@@ -211,20 +260,20 @@ impl Torrent {
 
     /// A record was written, or not.
     pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
-        let Some(kind) = self.persistence.out.take() else { return };
+        let Some(out) = self.persistence.out.take() else { return };
         if self.persistence.place == Place::Out {
             self.persistence.place = match result {
                 Ok(()) => Place::Recorded,
-                Err(_) if cx.recorder.is_last_chance() => Place::Lost,
                 Err(_) => Place::New,
             };
             if self.is_place_recorded() {
                 self.save_if_due(cx);
             }
         }
-        match (result, kind) {
-            (Ok(()), RecordKind::Removed) => self.persistence.lost = false,
-            (Ok(()), kind) => {
+        match (result, out) {
+            (Ok(()), Out::Stale(_)) => {}
+            (Ok(()), Out::Own(RecordKind::Removed)) => self.persistence.lost = false,
+            (Ok(()), Out::Own(kind)) => {
                 self.persistence.lost = false;
                 // A metainfo that has come since is still to be recorded.
                 let is_old = self.persistence.due == Some(RecordKind::Torrent);
@@ -233,19 +282,21 @@ impl Torrent {
                 }
                 cx.alerts.push(Alert::Recorded { torrent: self.identity.id() });
             }
-            // What is not recorded is as it was before.
-            (Err(_), _) if cx.recorder.is_last_chance() => {
-                (self.persistence.due, self.persistence.lost) = (None, true)
+            (Err(_), out) if cx.recorder.is_last_chance() => {
+                self.persistence.put_back(out);
+                self.persistence.give_up();
             }
-            (Err(error), kind) => {
-                self.persistence.due = self.persistence.due.max(Some(kind));
+            (Err(error), out) => {
+                self.persistence.put_back(out);
                 // The space that the record lacks may be that of the data.
-                if kind == RecordKind::Removed && is_full(error) && self.is_to_be_deleted() {
+                let is_removal = matches!(out, Out::Stale(_) | Out::Own(RecordKind::Removed))
+                    && self.persistence.due == Some(RecordKind::Removed);
+                if is_removal && is_full(error) && self.is_to_be_deleted() {
                     self.begin_to_delete(cx);
                 }
             }
         }
-        if self.persistence.due.is_some() || self.persistence.stale.is_some() {
+        if self.persistence.next().is_some() {
             cx.recorder.note_due(self.identity.key());
         }
         self.forget(cx);
@@ -446,5 +497,47 @@ pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams
                 only: code & 2 != 0,
             }),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::InfoHash;
+
+    const OLD: WireHash = WireHash::v1(InfoHash([1; 20]));
+
+    fn with(due: Option<RecordKind>, raw: Option<Arc<[u8]>>) -> Persistence {
+        Persistence { on: true, due, raw, stale: Some(OLD), ..Persistence::default() }
+    }
+
+    #[test]
+    fn older_record_goes_after_the_new_one_and_before_the_removal() {
+        let raw = || Some(Arc::default());
+        let own = |kind| Some(Out::Own(kind));
+        assert_eq!(with(Some(RecordKind::Torrent), raw()).next(), own(RecordKind::Torrent));
+        assert_eq!(with(Some(RecordKind::Settings), None).next(), own(RecordKind::Settings));
+        assert_eq!(with(None, raw()).next(), None);
+        assert_eq!(with(None, None).next(), Some(Out::Stale(OLD)));
+        assert_eq!(with(Some(RecordKind::Removed), raw()).next(), Some(Out::Stale(OLD)));
+        // One that could not be removed is tried again.
+        let mut kept = Persistence { stale: None, ..with(None, None) };
+        kept.put_back(Out::Stale(OLD));
+        assert_eq!((kept.due, kept.next()), (None, Some(Out::Stale(OLD))));
+    }
+
+    #[test]
+    fn what_is_given_up_is_over_and_its_place_is_lost() {
+        for place in [Place::New, Place::Out] {
+            let mut given_up =
+                Persistence { place, ..with(Some(RecordKind::Torrent), Some(Arc::default())) };
+            assert!(!given_up.is_over());
+            given_up.give_up();
+            assert!(given_up.is_over() && given_up.next().is_none());
+            assert_eq!(given_up.place, Place::Lost);
+        }
+        let mut elsewhere = with(None, None);
+        elsewhere.give_up();
+        assert_eq!((elsewhere.place, elsewhere.is_over()), (Place::Recorded, true));
     }
 }

@@ -2,6 +2,7 @@
 //! not know who the owner is, nor what the queue is thinking.
 
 use crate::{
+    base::storage::RecordKind,
     conf::{Conf, CryptoMethods, Encryption},
     torrent::{RETRY, SAVE, Torrent, cx::Cx, lifecycle::End},
 };
@@ -130,10 +131,16 @@ impl Torrent {
     /// deletes all. What is removed is told in an alert.
     pub(crate) fn close(&mut self, end: End, cx: &mut Cx) {
         self.peers.part_all("the torrent is closing");
+        let was_removed = self.lifecycle.is_removed();
         self.lifecycle.close(end);
         if self.persistence.is_on() && !self.lifecycle.is_removed() {
             self.note_totals();
             self.keep_totals(cx);
+        }
+        // Its files are closed, so that nothing else would record its removal.
+        let is_news = self.lifecycle.is_removed() && !was_removed;
+        if is_news && self.lifecycle.is_forgetting() {
+            self.record(RecordKind::Removed, cx);
         }
         self.flush_later();
         self.settle(cx);
