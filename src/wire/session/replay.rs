@@ -297,6 +297,10 @@ impl Loading {
                 if metainfo.is_empty() {
                     // One that was added by a magnet link.
                     let understood = settings.magnet.is_some();
+                    // A state that came before the torrent was added is of another.
+                    if self.torrent.is_none() {
+                        self.early = None;
+                    }
                     (self.torrent, self.settings) = (Some((record.at, None)), Some(settings));
                     return understood;
                 }

@@ -292,6 +292,31 @@ fn magnet_record_keeps_its_place_when_the_metainfo_comes() {
     assert_eq!(read(&log).damaged, 1);
 }
 
+#[test]
+fn state_before_a_magnet_record_is_not_that_torrents() {
+    let (bytes, metainfo) = torrent(0);
+    let link = format!("magnet:?xt=urn:btih:{}", metainfo.info_hash());
+    let settings = TorrentSettings { dir: "a".into(), ..TorrentSettings::default() };
+    let by_link = TorrentSettings { magnet: Some(link), ..settings.clone() };
+    let early = (RecordKind::State, state(&metainfo, 5));
+    let magnet = (RecordKind::Torrent, join_torrent(&by_link, &[]));
+    let whole = (RecordKind::Torrent, join_torrent(&settings, &bytes));
+    let read = |records: [&(RecordKind, Vec<u8>); 3]| {
+        let mut log = header(SALT).to_vec();
+        for (kind, body) in records {
+            push_record(&mut log, &SALT, *kind, &metainfo.identity.key(), body);
+        }
+        let mut replay = Replay::default();
+        scan(&mut log.as_slice(), &SALT, |record| replay.note(&record)).unwrap();
+        let (index, mut restored) = replay.finish();
+        let entry = index.entries.get(&metainfo.identity.key()).unwrap();
+        (entry.state.is_some(), restored.torrents.pop().unwrap().state.is_some())
+    };
+    // It is of one of the same hash that was never recorded, perhaps in another folder.
+    assert_eq!(read([&early, &magnet, &whole]), (false, false));
+    assert_eq!(read([&magnet, &early, &whole]), (true, true));
+}
+
 fn all_settings() -> TorrentSettings {
     TorrentSettings {
         magnet: Some("magnet:?xt=urn:btih:aa".into()),
