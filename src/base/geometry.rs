@@ -260,14 +260,15 @@ impl Geometry {
         u64::from(self.piece_len).min(left) as u32
     }
 
-    /// The length of the shortest run that a piece may have, but for the last of a torrent of
+    /// The length of the shortest run that a piece may have, but for the last of several in
     /// version 1; runs have `run_len` bytes, or what is left of the piece.
     pub(crate) fn shortest_run(&self, run_len: u32) -> u32 {
         if self.ends.is_some() {
             // Each file may end in a piece of a byte.
             return 1;
         }
-        match self.piece_len.checked_rem(run_len) {
+        let len = if self.count == 1 { self.piece_len(PieceIndex(0)) } else { self.piece_len };
+        match len.checked_rem(run_len) {
             Some(rest) if rest > 0 => rest,
             _ => run_len,
         }

@@ -174,3 +174,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn shortest_run_is_that_of_a_single_short_piece() {
+    let shortest = |total, piece_len| Geometry::new(total, piece_len).unwrap().shortest_run(100);
+    assert_eq!((shortest(1000, 500), shortest(1000, 250), shortest(1000, 50)), (100, 50, 50));
+    assert_eq!((shortest(130, 500), shortest(30, 500), shortest(501, 500)), (30, 30, 100));
+    assert_eq!(Geometry::of_files(BLOCK_LEN, [5, 20_000]).unwrap().shortest_run(100), 1);
+}

@@ -180,3 +180,37 @@ fn abandoned_pieces_give_their_memory_back() {
     world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
     assert!(world.run_until(|w| w.stats(leech).have == 8, secs(10)), "{:?}", world.stats(leech));
 }
+
+#[test]
+fn fast_peer_that_choked_is_asked_again_while_memory_is_short() {
+    let sample = file(64 << 20, 1 << 20);
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 128 * 1024;
+        conf.requests.max_piece_memory = 256 * 1024;
+        (conf.requests.initial_pipeline, conf.requests.max_pipeline) = (2, 2);
+    });
+    let mut world = World::new(1);
+    let slow = |_| Manners { block_time: secs(1), ..Manners::default() };
+    let mut peers: Vec<_> =
+        (0..30).map(|name| world.scripted(Remote::seed(&sample, name, slow(name)))).collect();
+    // It chokes and unchokes every three seconds.
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    let answer = Box::new(move |asked: Asked| {
+        heard.lock().unwrap().push(asked.at);
+        Answer::Good
+    });
+    let block_time = millis(5);
+    let manners = Manners { block_time, flap: Some(secs(3)), answer, ..Manners::default() };
+    peers.push(world.scripted(Remote::seed(&sample, 99, manners)));
+    let leech = world.node(conf);
+    world.download(leech, &sample, &peers);
+    world.run_for(secs(30));
+    let asked = asked.lock().unwrap();
+    let (begun, end) = (asked[0], world.now());
+    for round in 1..4 {
+        let open = begun + secs(6) * round;
+        let in_time = asked.iter().filter(|&&at| at >= open && at < open + secs(3)).count();
+        assert!(open < end && in_time > 0, "round {round}: {:?}", asked.len());
+    }
+}

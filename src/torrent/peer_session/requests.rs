@@ -342,6 +342,15 @@ impl Requests {
         swarm.want_refill();
         self.count_fetching(peer, swarm, cx);
         self.set_snub_timer(cx);
+        self.look_again(peer, cx);
+    }
+
+    /// The refill of all may end before this peer's turn, where memory is short: it looks for
+    /// itself after a while.
+    fn look_again(&mut self, peer: &Peer, cx: &Cx) {
+        if self.may_ask(peer) && self.pipeline.is_empty() {
+            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
+        }
     }
 
     fn may_ask(&self, peer: &Peer) -> bool {
@@ -468,6 +477,7 @@ impl Requests {
                 swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
                 swarm.want_refill();
                 self.note_room(peer, swarm, cx);
+                self.look_again(peer, cx);
             }
             if self
                 .snubbed_since
