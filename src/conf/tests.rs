@@ -31,6 +31,7 @@ fn nonsense_is_named() {
         ("reads.max_len", Conf::default().with(|conf| conf.reads.max_len = (64 << 20) + 1)),
         ("reads.max_reads", Conf::default().with(|conf| conf.reads.max_reads = 0)),
         ("reads.max_wait", Conf::default().with(|conf| conf.reads.max_wait = Duration::ZERO)),
+        ("reads.max_leaves", Conf::default().with(|conf| conf.reads.max_leaves = 65_535)),
         ("uploads.max_unsent", Conf::default().with(|conf| conf.uploads.max_unsent = 0)),
         ("uploads.allowed_fast", Conf::default().with(|conf| conf.uploads.allowed_fast = 101)),
         (

@@ -74,13 +74,14 @@ impl Verbs<'_> {
     /// for each read, whatever the mask is, and whether or not the torrent is paused, moved,
     /// removed or fails meanwhile.
     ///
-    /// Only verified bytes are told. Those of verified pieces are read from the storage. Those of a
-    /// piece that is not whole can be read if the torrent is of version 2 or a hybrid (BEP 52), as
-    /// soon as their blocks of 16 KiB are there and a peer has given the hashes of these: then
-    /// each block is hashed before it is handed out. A read does not wait for the download: what is
-    /// not there is told at once ([`ReadFailure::NotThere`](crate::alert::ReadFailure::NotThere)),
-    /// and so is what cannot be verified
-    /// ([`NotVerified`](crate::alert::ReadFailure::NotVerified)), or after
+    /// Only verified bytes are told, but of a torrent whose files are taken at their word
+    /// ([`Trust::Files`](crate::Trust::Files)). Those of verified pieces are read from the storage.
+    /// Those of a piece that is not whole can be read if the torrent is of version 2 or a hybrid
+    /// (BEP 52), as soon as their blocks of 16 KiB are there and a peer has given the hashes of
+    /// these: then each block is hashed before it is handed out. A read does not wait for the
+    /// download: what is not there is told at once
+    /// ([`ReadFailure::NotThere`](crate::alert::ReadFailure::NotThere)), and so is what cannot be
+    /// verified ([`NotVerified`](crate::alert::ReadFailure::NotVerified)), or after
     /// [`ReadConf::max_wait`](crate::conf::ReadConf::max_wait) if there are peers to ask.
     ///
     /// A paused torrent is read as any other, but it has no peers to verify more with. One that

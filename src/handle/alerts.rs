@@ -70,11 +70,7 @@ impl Alerts {
     }
 
     fn take(&self, mut queue: MutexGuard<'_, AlertQueue>) -> Result<Alert, NoAlert> {
-        let alert = queue.waiting.pop_front().ok_or(if queue.closed {
-            NoAlert::Ended
-        } else {
-            NoAlert::Yet
-        });
+        let alert = queue.pop().ok_or(if queue.closed { NoAlert::Ended } else { NoAlert::Yet });
         let engine_has_more = alert.is_ok() && std::mem::take(&mut queue.full);
         drop(queue);
         if engine_has_more {
@@ -96,8 +92,7 @@ impl Iterator for Alerts {
 impl Drop for Alerts {
     fn drop(&mut self) {
         let mut queue = self.shared.lock_alerts();
-        queue.unwanted = true;
-        queue.waiting.clear();
+        queue.give_up();
         drop(queue);
         self.shared.wake();
     }

@@ -157,10 +157,10 @@ fn forward_alerts(reactor: &mut Reactor, shared: &Shared, room: usize) {
         return;
     }
     let mut queue = shared.lock_alerts();
-    while queue.unwanted || queue.waiting.len() < room {
+    while queue.unwanted || queue.has_room(room) {
         match reactor.next_alert() {
             Some(_) if queue.unwanted => {}
-            Some(alert) => queue.waiting.push_back(alert),
+            Some(alert) => queue.push(alert),
             None => break,
         }
     }

@@ -88,12 +88,13 @@ impl Reads {
 struct KeptLeaves(VecDeque<(PieceIndex, Vec<Node>)>);
 
 impl KeptLeaves {
-    /// Those of a piece, in place of the oldest if there are more than `most` bytes of them.
+    /// Those of a piece, in place of the oldest if there are more than `most` bytes of them. A
+    /// read over the border of two pieces needs those of both.
     fn keep(&mut self, piece: PieceIndex, nodes: &[Node], most: usize) {
         self.forget(piece);
         self.0.push_back((piece, nodes.to_vec()));
         let mut all: usize = self.0.iter().map(|(_, nodes)| size_of_val(nodes.as_slice())).sum();
-        while all > most && self.0.len() > 1 {
+        while all > most && self.0.len() > 2 {
             let oldest = self.0.pop_front();
             all -= oldest.map_or(0, |(_, nodes)| size_of_val(nodes.as_slice()));
         }
@@ -295,8 +296,11 @@ impl Torrent {
             return;
         }
         let forgone = self.storage.reads.asked.extract_if(.., |piece, _| !awaited.contains(piece));
-        for (piece, range) in forgone.collect::<Vec<_>>() {
-            self.forgo_leaves_to_read(piece, &range);
+        for (_, range) in forgone.collect::<Vec<_>>() {
+            // The same piece of an equal file has the same leaves.
+            if self.storage.reads.asked.values().all(|asked| *asked != range) {
+                self.forgo_leaves_to_read(&range);
+            }
         }
         for &piece in awaited {
             if !self.storage.reads.asked.contains_key(&piece)
@@ -352,8 +356,10 @@ mod tests {
         let has = |kept: &KeptLeaves| [0, 1, 2].map(|nth| kept.of(piece(&geometry, nth)).is_some());
         assert_eq!(has(&kept), [false, true, true]);
         kept.keep(piece(&geometry, 1), &[[9; 32]; 8], 128);
-        assert_eq!(has(&kept), [false, true, false], "more than there is room for");
+        assert_eq!(has(&kept), [false, true, true], "those of two, however many they are");
+        kept.keep(piece(&geometry, 0), &[[9; 32]; 2], 128);
+        assert_eq!(has(&kept), [true, true, false]);
         kept.forget(piece(&geometry, 1));
-        assert_eq!(has(&kept), [false; 3]);
+        assert_eq!(has(&kept), [true, false, false]);
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct TreeHashes {
     /// session folder.
     beside_state: Kept,
     pub(super) roots: FoundRoots,
-    /// Bad pieces that wait for their leaves, and until when.
-    held: BTreeMap<PieceIndex, Instant>,
+    /// Bad pieces that wait for these leaves, and until when.
+    held: BTreeMap<PieceIndex, (HashRange, Instant)>,
 }
 
 /// How far something is kept.
@@ -146,17 +146,16 @@ impl Torrent {
 
     /// Asks peers for what is missing, if something is.
     pub(super) fn fetch_hashes(&mut self, cx: &mut Cx) {
-        let Some(hashes) = self.content.tree_hashes().filter(|hashes| !hashes.fetch.is_idle())
-        else {
-            return;
-        };
+        let is_at_work =
+            |hashes: &&mut TreeHashes| !hashes.fetch.is_idle() || !hashes.held.is_empty();
+        let Some(hashes) = self.content.tree_hashes().filter(is_at_work) else { return };
         for (key, session) in self.peers.iter_mut() {
             if session.speaks_of_trees() {
                 hashes.fetch.handle_peer(cx.now, key);
             }
         }
         hashes.fetch.handle_time_out(cx.now);
-        let held = hashes.held.iter().filter(|&(_, &until)| until <= cx.now);
+        let held = hashes.held.iter().filter(|&(_, &(_, until))| until <= cx.now);
         for piece in held.map(|(&piece, _)| piece).collect::<Vec<_>>() {
             hashes.held.remove(&piece);
             self.swarm.forgo_leaves(piece);
@@ -170,7 +169,7 @@ impl Torrent {
                 None => hashes.fetch.handle_gone(peer),
             }
         }
-        let held = hashes.held.values().copied();
+        let held = hashes.held.values().map(|&(_, until)| until);
         match hashes.fetch.next_deadline(cx.now).into_iter().chain(held).min() {
             Some(at) => self.timers.set(TREES, at.max(cx.now)),
             None => self.timers.stop(TREES),
@@ -241,7 +240,9 @@ impl Torrent {
         let nth =
             leaves_of(trees, geometry, range).and_then(|piece| piece.checked_sub(first.first));
         let Some(nth) = nth else { return Vec::new() };
-        let alike = trees.of_root(&range.root).filter_map(|tree| tree.first.checked_add(nth));
+        // A root may be claimed for files of several lengths.
+        let alike = trees.of_root(&range.root).filter(|tree| nth < tree.pieces);
+        let alike = alike.filter_map(|tree| tree.first.checked_add(nth));
         alike.filter_map(|piece| geometry.piece(piece).ok()).collect()
     }
 
@@ -280,12 +281,12 @@ impl Torrent {
     pub(super) fn want_leaves(&mut self, piece: PieceIndex, cx: &mut Cx) {
         let Some((range, to)) = self.swarm.range_of_leaves(piece) else { return };
         let hashes = self.content.tree_hashes_mut();
-        let asks = hashes.fetch.len() < MAX_CULPRITS;
+        let asks = hashes.held.len() < MAX_CULPRITS;
         if asks {
             hashes.fetch.want(range, to);
         }
         if asks && self.peers.iter().any(|(_, session)| session.speaks_of_trees()) {
-            hashes.held.insert(piece, cx.now + LEAVES_WAIT);
+            hashes.held.insert(piece, (range, cx.now + LEAVES_WAIT));
         } else {
             self.swarm.forgo_leaves(piece);
         }
@@ -304,10 +305,10 @@ impl Torrent {
         Some(range)
     }
 
-    /// No read wants these leaves of a piece any more.
-    pub(super) fn forgo_leaves_to_read(&mut self, piece: PieceIndex, range: &HashRange) {
+    /// No read wants these leaves any more. A bad piece may: its own, or one of an equal file.
+    pub(super) fn forgo_leaves_to_read(&mut self, range: &HashRange) {
         if let Some(hashes) = self.content.tree_hashes()
-            && !hashes.held.contains_key(&piece)
+            && hashes.held.values().all(|(held, _)| held != range)
         {
             hashes.fetch.forget(range);
         }

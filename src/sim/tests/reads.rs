@@ -490,3 +490,70 @@ fn answer_comes_whatever_the_mask_is() {
     world.run_for(secs(5));
     read_true(&mut world, node, &sample, (0, 0, 1));
 }
+
+/// Two equal files of a piece each, of 16 blocks.
+fn twins() -> Arc<Sample> {
+    let files = [("a", 16 * BLOCK), ("b", 16 * BLOCK)];
+    Sample::equal_files(Format::V2, "twins", &files, 16 * BLOCK as u32, 1).unwrap()
+}
+
+/// A seed joins that the leech knows.
+fn join(world: &mut World, leech: NodeId, sample: &Arc<Sample>) {
+    let seed = world.node(loud());
+    world.seed_with(seed, sample);
+    let (addr, id) = (world.addr(seed), world.torrent(leech));
+    world.tell(leech, |verbs| verbs.add_peer(id, addr)).unwrap();
+}
+
+#[test]
+fn end_of_a_read_does_not_strand_a_bad_piece_of_an_equal_file() {
+    let twins = twins();
+    // Two give half of the first piece each, one of them a bad block, and nothing of the other
+    // piece but its first blocks. Neither answers for hashes.
+    let mut world = World::new(1);
+    let half = |mine: std::ops::Range<u32>, bad: Option<u32>| {
+        let give = move |asked: Asked| {
+            let nth = asked.block.begin / BLOCK as u32;
+            match asked.block.piece.get() {
+                0 if Some(nth) == bad => Answer::Bad,
+                0 if mine.contains(&nth) => Answer::Good,
+                1 if nth < 7 => Answer::Good,
+                _ => Answer::Reject,
+            }
+        };
+        let answer = Box::new(give);
+        Manners { hashes: HashManner::Nothing, answer, ..Manners::default() }
+    };
+    let peers = [half(0..8, Some(3)), half(8..16, None)]
+        .into_iter()
+        .zip(0..)
+        .map(|(manners, name)| world.scripted(Remote::seed(&twins, name, manners)))
+        .collect::<Vec<_>>();
+    let leech = world.node(loud().with(|conf| conf.reads.max_wait = secs(1)));
+    world.download(leech, &twins, &peers);
+    assert!(world.run_until(|w| w.stats(leech).failed_pieces > 0, secs(60)));
+    let failed = world.now();
+    // The bad piece waits for its leaves, which are those that the read waits for.
+    assert!(is_not_verified(&read(&mut world, leech, (1, 0, BLOCK))));
+    assert!(world.now().since(failed) < secs(2));
+    join(&mut world, leech, &twins);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn end_of_a_read_does_not_end_that_of_an_equal_file() {
+    let twins = twins();
+    let (mut world, leech) = partial(&twins, loud(), HashManner::Reject, (7, None));
+    let first = begin(&mut world, leech, (0, 0, BLOCK));
+    world.run_for(secs(10));
+    let second = begin(&mut world, leech, (1, 0, BLOCK));
+    world.run_for(secs(6));
+    assert!(is_not_verified(&first.answer(&world).unwrap()) && second.answer(&world).is_none());
+    // One joins that knows the leaves, and gives no blocks.
+    let manners = Manners { answer: Box::new(|_| Answer::Nothing), ..Manners::default() };
+    let peer = world.scripted(Remote::seed(&twins.as_v2(), 1, manners));
+    let (addr, id) = (world.addr(peer), world.torrent(leech));
+    world.tell(leech, |verbs| verbs.add_peer(id, addr)).unwrap();
+    assert!(world.run_until(|w| second.answer(w).is_some(), secs(8)));
+    assert!(second.answer(&world).unwrap().is_ok());
+}
