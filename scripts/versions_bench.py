@@ -1,6 +1,6 @@
 """What version 2 and hybrids cost, beside libtorrent and version 1; and a web seed beside curl.
 
-  versions_bench.py EXAMPLES SIZE_MIB PIECE_KIB ROUNDS [make] [recheck] [download] [web]
+  versions_bench.py EXAMPLES SIZE_MIB PIECE_KIB ROUNDS [make] [recheck] [download] [web] [lines]
 
 EXAMPLES is the folder of the built examples. Everything lies in /dev/shm. Ours are whole processes,
 from their start to their end; libtorrent is timed within its process, without its start.
@@ -24,7 +24,7 @@ QUIET = ["--no-dht", "--no-lsd", "--no-pex", "--no-port-mapping", "--quiet"]
 
 examples, size, piece, rounds = sys.argv[1], *map(int, sys.argv[2:5])
 size, piece = size << 20, piece << 10
-wanted = sys.argv[5:] or ["make", "recheck", "download", "web"]
+wanted = sys.argv[5:] or ["make", "recheck", "download", "web", "lines"]
 data = f"{PLACE}/source/data"
 
 
@@ -175,8 +175,11 @@ def curl(url):
     return result
 
 
-def web():
+def web(limit=None):
+    """A web seed, a peer, and both; with `limit`, each gives so many MiB/s and no more."""
     port, peer = free_port(), free_port()
+    limit_rate = f"limit_rate {limit}m;\n" if limit else ""
+    limit_up = ["--limit-up", f"{limit}M"] if limit else []
     temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     temp = "".join(f"{name}_temp_path {PLACE}/nginx/{name};\n" for name in temp)
     os.makedirs(f"{PLACE}/nginx", exist_ok=True)
@@ -184,23 +187,25 @@ def web():
         conf.write(
             f"daemon off; master_process off; pid {PLACE}/nginx/pid; error_log stderr;\n"
             f"events {{}} http {{ access_log off; sendfile on; {temp}\n"
-            f"server {{ listen 127.0.0.1:{port};\nroot {os.path.dirname(data)}; }} }}\n"
+            f"server {{ listen 127.0.0.1:{port};\n{limit_rate}root {os.path.dirname(data)}; }} }}\n"
         )
     nginx = subprocess.Popen(
         ["nginx", "-p", f"{PLACE}/nginx", "-e", "stderr", "-c", f"{PLACE}/nginx/conf"]
     )
     wait_for(port)
     folder = f"{PLACE}/seed-web"
-    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
     os.link(data, f"{folder}/data")
-    seed = program("download", torrent("v1"), "--dir", folder, "--seed", "--port", peer, *QUIET)
+    arguments = ["--dir", folder, "--seed", "--port", peer, *limit_up, *QUIET]
+    seed = program("download", torrent("v1"), *arguments)
     wait_for(peer)
     time.sleep(2 + 2 * size / (1 << 30))
     url = f"http://127.0.0.1:{port}/data"
     seeds, peers = ["--web-seed", url], ["--peer", f"127.0.0.1:{peer}"]
+    ways = {} if limit else {"curl": lambda: curl(url)}
     try:
-        walls = turns(**{
-            "curl": lambda: curl(url),
+        walls = turns(**ways, **{
             "web seed": lambda: fetch("v1", "--no-listen", *seeds),
             "peer": lambda: fetch("v1", "--no-listen", *peers),
             "web seed and peer": lambda: fetch("v1", "--no-listen", *seeds, *peers),
@@ -209,7 +214,8 @@ def web():
         end(seed)
         end(nginx)
     best = min(walls["web seed"], walls["peer"])
-    print(f"  throughput to curl's: {walls['curl'] / walls['web seed']:.2f}")
+    if not limit:
+        print(f"  throughput to curl's: {walls['curl'] / walls['web seed']:.2f}")
     print(f"  both to the better of the two: {walls['web seed and peer'] / best:.2f}")
 
 
@@ -239,5 +245,8 @@ try:
         download()
     if "web" in wanted:
         web()
+    if "lines" in wanted:
+        # Where the lines are what takes the time, and not the processors.
+        web(200)
 finally:
     shutil.rmtree(PLACE, ignore_errors=True)
