@@ -8,7 +8,11 @@ mod fetches;
 mod order;
 mod seed;
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
 
 use crate::{
     alert::WebSeedStats,
@@ -85,10 +89,14 @@ impl WebSeeds {
         let limit = conf.web_seeds.max_per_torrent;
         let listed = metainfo.map_or(&[][..], |metainfo| &metainfo.web_seeds);
         added.into_iter().for_each(|url| _ = all.add(url, true, now, limit));
-        listed.iter().for_each(|url| _ = all.add(url.clone(), false, now, limit));
-        for seed in all.seeds.iter_mut().filter(|seed| !seed.is_added()) {
-            if removed.iter().any(|url| url == seed.text()) {
+        for url in listed {
+            if !removed.contains(url) {
+                all.add(url.clone(), false, now, limit);
+            } else if all.live().all(|seed| seed.text() != url) {
+                // It is remembered, however many there are.
+                let mut seed = WebSeed::new(url.clone(), false, now);
                 seed.remove();
+                all.seeds.push(seed);
             }
         }
         (!all.seeds.is_empty()).then(|| Box::new(all))
@@ -103,13 +111,7 @@ impl WebSeeds {
             return false;
         }
         self.look_at = None;
-        let new = WebSeed::new(url, added, now);
-        // The place of one that was removed is used when there are many.
-        let places = self.seeds.len();
-        match self.seeds.iter_mut().find(|seed| seed.is_removed()).filter(|_| places >= limit) {
-            Some(place) => *place = new,
-            None => self.seeds.push(new),
-        }
+        self.seeds.push(WebSeed::new(url, added, now));
         true
     }
 
@@ -381,9 +383,14 @@ impl Torrent {
 
     /// Those of the metainfo that the user has taken away.
     pub(super) fn removed_web_seeds(&self) -> Vec<String> {
-        let seeds = self.web_seeds.iter().flat_map(|seeds| &seeds.seeds);
-        let removed = seeds.filter(|seed| seed.is_removed() && !seed.is_added());
-        removed.map(|seed| seed.text().to_owned()).collect()
+        let Some(seeds) = &self.web_seeds else { return Vec::new() };
+        let listed = self.content.metainfo().map_or(&[][..], |metainfo| &metainfo.web_seeds);
+        // One may have been there as the user's own, and one that was removed may be there again.
+        let is_away = |url: &str| seeds.live().all(|seed| seed.text() != url);
+        let removed = seeds.seeds.iter().filter(|seed| seed.is_removed());
+        let urls: BTreeSet<&str> = removed.map(WebSeed::text).filter(|url| is_away(url)).collect();
+        let of_metainfo = |url: &&str| listed.iter().any(|listed| listed == url);
+        urls.into_iter().filter(of_metainfo).map(str::to_owned).collect()
     }
 
     /// The metainfo has come. Those of a private torrent replace what was known of before: no

@@ -4,7 +4,7 @@
 use super::{
     HttpError, Request,
     gzip::Gunzip,
-    head::{Head, MAX_HEAD, chunk_len},
+    head::{Head, Keeps, MAX_HEAD, chunk_len},
 };
 
 /// See the module.
@@ -109,7 +109,7 @@ impl Exchange {
     pub(crate) fn is_reusable(&self) -> bool {
         let delimited = self.head.chunked != self.head.length.is_some();
         let sent = self.sent >= self.out.len();
-        self.state == State::Done && self.head.persistent && delimited && sent
+        self.state == State::Done && self.head.keeps == Keeps::Yes && delimited && sent
     }
 
     /// What goes out next.
@@ -278,16 +278,16 @@ impl Exchange {
         match self.head.status {
             101 => return Err(HttpError::Head("another protocol")),
             100..200 => return Ok(State::Status),
-            206 if self.head.range.is_none() || self.head.range != self.range => {
+            206 if self.head.part.is_none_or(|(range, _)| Some(range) != self.range) => {
                 return Err(HttpError::Head("another range than was asked for"));
             }
             204 | 304 => {
-                self.head.length = Some(0);
+                (self.head.length, self.head.location) = (Some(0), None);
                 return Ok(State::Whole(Next::Nothing));
             }
             // What a redirect says to people is not read, so the stream is of no use any more.
             _ if self.head.redirects() => {
-                self.head.persistent = false;
+                self.head.keeps = Keeps::Closes;
                 return Ok(State::Whole(Next::Nothing));
             }
             _ => self.head.location = None,

@@ -19,13 +19,24 @@ pub(crate) struct Head {
     pub(crate) location: Option<Vec<u8>>,
     /// Bytes of the body as it comes.
     pub(crate) length: Option<u64>,
-    /// The part of the whole that the body is (status 206).
-    pub(crate) range: Option<Range>,
+    /// The part of the whole that the body is (status 206), and the length of that whole, if it is
+    /// said.
+    pub(crate) part: Option<(Range, Option<u64>)>,
     retry: Retry,
     pub(super) chunked: bool,
     pub(super) gzip: bool,
-    /// The server keeps the stream for another request.
-    pub(super) persistent: bool,
+    pub(super) keeps: Keeps,
+}
+
+/// Whether the server keeps the stream for another request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Keeps {
+    Yes,
+    /// As servers of HTTP/1.0 do.
+    #[default]
+    No,
+    /// It said so, and whatever else it says does not count (RFC 9112 §9.3).
+    Closes,
 }
 
 impl Head {
@@ -36,7 +47,8 @@ impl Head {
                 let (code, rest) = code.split_at_checked(3)?;
                 let ends = rest.is_empty() || rest.starts_with(b" ");
                 let code = number(code).and_then(|code| u16::try_from(code).ok())?;
-                let head = Self { status: code, persistent: *minor > b'0', ..Self::default() };
+                let keeps = if *minor > b'0' { Keeps::Yes } else { Keeps::No };
+                let head = Self { status: code, keeps, ..Self::default() };
                 (ends && (100..600).contains(&code)).then_some(head)
             }
             _ => None,
@@ -87,13 +99,18 @@ impl Head {
             let says = |word: &[u8]| {
                 value.split(|&b| b == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
             };
-            self.persistent = (self.persistent || says(b"keep-alive")) && !says(b"close");
+            if says(b"close") {
+                self.keeps = Keeps::Closes;
+            } else if says(b"keep-alive") && self.keeps != Keeps::Closes {
+                self.keeps = Keeps::Yes;
+            }
         } else if is("content-range") && self.status == 206 {
-            let range = range(value).ok_or(HttpError::Head("a malformed content range"))?;
-            if self.range.is_some_and(|before| before != range) {
+            let (range, whole) =
+                range(value).ok_or(HttpError::Head("a malformed content range"))?;
+            if self.part.is_some_and(|(before, _)| before != range) {
                 return Err(HttpError::Head("two content ranges"));
             }
-            self.range = Some(range);
+            self.part = Some((range, whole));
         }
         Ok(())
     }
@@ -108,17 +125,18 @@ impl Head {
     }
 }
 
-/// `bytes 0-499/1234` (RFC 9110 §14.4); the length of the whole may be `*`.
-fn range(value: &[u8]) -> Option<Range> {
+/// `bytes 0-499/1234` (RFC 9110 §14.4), and the length of the whole, which may be `*`.
+fn range(value: &[u8]) -> Option<(Range, Option<u64>)> {
     let value = value.strip_prefix(b"bytes ")?.trim_ascii();
     let (slash, dash) =
         (value.iter().position(|&b| b == b'/')?, value.iter().position(|&b| b == b'-')?);
     let (first, last) = (number(value.get(..dash)?)?, number(value.get(dash + 1..slash)?)?);
     let whole = match value.get(slash + 1..)? {
-        b"*" => u64::MAX,
-        whole => number(whole)?,
+        b"*" => None,
+        whole => Some(number(whole)?),
     };
-    (first <= last && last < whole).then_some(Range { first, last })
+    let fits = first <= last && whole.is_none_or(|whole| last < whole);
+    fits.then_some((Range { first, last }, whole))
 }
 
 /// Hexadecimal digits, perhaps followed by an extension (RFC 9112 §7.1).

@@ -123,6 +123,10 @@ fn bodies_end_by_length_by_chunk_or_with_the_stream() {
     check(&with("Transfer-Encoding: chunked\r\n", b"A \n0123456789\n0\n\n"), body(b"0123456789"));
     check(&with("Content-Encoding: identity\r\nContent-Length: 5\r\n", b"hello"), body(b"hello"));
     check(b"HTTP/1.1 204 None\r\n\r\n", Ok(Response { status: 204, location: None, body: vec![] }));
+    check(
+        b"HTTP/1.1 304 Same\r\nLocation: /x\r\n\r\n",
+        Ok(Response { status: 304, location: None, body: vec![] }),
+    );
     let not_found = Response { status: 404, location: None, body: b"no".to_vec() };
     check(b"HTTP/1.1 404 Not Found\r\nLocation: /x\r\nContent-Length: 2\r\n\r\nno", Ok(not_found));
 }
@@ -347,6 +351,9 @@ fn stream_stays_only_where_the_end_of_the_response_is_certain() {
     assert_eq!(reusable(&kept, "ok"), Ok(true));
     let closed = format!("HTTP/1.1 200 OK\r\nConnection: x, close\r\n{length}");
     assert_eq!(reusable(&closed, "ok"), Ok(false));
+    let twice =
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n{length}");
+    assert_eq!(reusable(&twice, "ok"), Ok(false));
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
     assert_eq!(reusable(chunked, "2\r\nok\r\n0\r\n\r\n"), Ok(true));
     let both = format!("{chunked}{length}");

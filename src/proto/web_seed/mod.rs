@@ -566,7 +566,10 @@ impl FileRequest {
 fn check_head(head: &Head, what: &FileRequest, skip: u64) -> Result<(), FetchError> {
     match head.status {
         // That the range is the one that was asked for is seen to by the exchange.
-        206 => Ok(()),
+        206 => match head.part.and_then(|(_, whole)| whole).filter(|&len| len != what.file_len) {
+            Some(len) => Err(FetchError::Length(len)),
+            None => Ok(()),
+        },
         200 if what.first > skip => Err(FetchError::NoRanges),
         200 => match head.length.filter(|&len| len != what.file_len) {
             Some(len) => Err(FetchError::Length(len)),

@@ -160,6 +160,9 @@ fn only_what_was_asked_for_is_taken() {
     let other = PART.to_vec().iter().map(|&b| if b == b'9' { b'8' } else { b }).collect::<Vec<_>>();
     let wrong = FetchError::Http(HttpError::Head("another range than was asked for"));
     assert_eq!(fails(&other, 5, 5), wrong);
+    let longer =
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/999\r\nContent-Length: 5\r\n\r\nhello";
+    assert_eq!(fails(longer, 5, 5), FetchError::Length(999));
     let short = b"HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/100\r\nContent-Length: 3\r\n\r\nhel";
     assert_eq!(fails(short, 5, 5), FetchError::Short(2));
     let packed =

@@ -47,6 +47,11 @@ impl MemDisk {
         self.state().spoilt
     }
 
+    /// Data that a torrent still claims is gone from it, and not by a fault.
+    pub(in crate::sim) fn note_gone(&self) {
+        self.state().spoilt = true;
+    }
+
     /// Whether it has said of something that it was safe, and it may not be.
     pub(in crate::sim) fn has_lied(&self) -> bool {
         self.state().lied

@@ -342,6 +342,9 @@ cases! { ends_well:
     single_files_of_two_torrents_have_names_of_their_own =>
         "seed 4604915; torrent 0 format; file 0 pad=0; file 0 pad=0; file 0; torrent 1 format; \
          file 1 pad=0; file 1 pad=0; file 1";
+    data_that_went_before_its_removal_was_recorded_is_missed =>
+        "seed 8040738; torrent 0; file 0; node 0 session=0; at 1088 call=3 answer=3 times=2 done=0; \
+         at 5795 failsyncs=0; at 8403 again=0 erase=0; at 10231 kill=0";
     contradiction_in_a_check_lets_the_node_shut_down =>
         "seed 3; torrent 0 piece=20000 format=3; file 0 len; file 0 len=203600; \
          node 1 disk=46 knows=14713519339822858700 skips; node 2; \

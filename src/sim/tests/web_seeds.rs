@@ -595,3 +595,70 @@ fn download_whose_web_seed_lacks_the_rest_is_not_silent() {
     assert!(world.run_until(told, secs(300)));
     assert!(world.stats(node).have > 15);
 }
+
+#[test]
+fn web_seed_that_may_not_be_asked_is_tried_once_and_later() {
+    let sample = file(1_000_000, 64 * 1024);
+    for url in
+        ["http://0.0.0.0/", "http://224.0.0.1/a", "http://10.0.0.1/get?f=", "http://127.0.0.1/?x"]
+    {
+        let mut world = World::new(3);
+        let node = world.node(loud());
+        let web_seeds = vec![url.to_owned()];
+        let params = TorrentParams { web_seeds, ..world.params(node, &sample, &[]) };
+        world.add_torrent(node, &sample, params);
+        world.run_for(secs(5));
+        assert_eq!(failures(&world, node).len(), 1, "{url}: {:?}", failures(&world, node));
+        let [seed] = &seeds(&world, node)[..] else { panic!("{url}") };
+        assert!(seed.error.is_some(), "{url}: {seed:?}");
+    }
+}
+
+#[test]
+fn removed_web_seed_stays_away_however_it_was_named() {
+    // It is in the metainfo, and the user had named it, too; or there is room for one alone, which
+    // another gets.
+    for (named, limit) in [(true, 50), (false, 1)] {
+        let sample = file(8_000_000, 256 * 1024);
+        let mut world = World::new(9);
+        let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
+        world.set_line(server, Line { bandwidth: 10_000, ..Line::default() });
+        let (url, other) = (world.web_url(server), "http://other.test/".to_owned());
+        let listed = Metainfo { web_seeds: vec![url.clone()], ..Metainfo::clone(&sample.metainfo) };
+        let sample = sample.with_metainfo(listed);
+        let node = world.node(loud().with(|conf| {
+            conf.session.dir = Some("/session".into());
+            conf.web_seeds.max_per_torrent = limit;
+        }));
+        let web_seeds = if named { vec![url.clone()] } else { Vec::new() };
+        let params = TorrentParams { web_seeds, ..world.params(node, &sample, &[]) };
+        let mut id = world.add_torrent(node, &sample, params);
+        assert_eq!(world.tell(node, |engine| engine.remove_web_seed(id, &url)), Ok(true));
+        if !named {
+            world.tell(node, |engine| engine.add_web_seed(id, &other)).unwrap();
+        }
+        for _ in 0..2 {
+            world.run_for(secs(2));
+            world.kill(node);
+            world.restart(node);
+            world.run_for(secs(2));
+            id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
+            let left = world.engine(node).web_seeds(id);
+            assert!(left.iter().all(|seed| seed.url != url), "{left:?}");
+            // The other goes, too; what was removed before it is still known.
+            let _ = world.tell(node, |engine| engine.remove_web_seed(id, &other));
+        }
+    }
+}
+
+#[test]
+fn short_longest_pause_and_retry_after_go_together() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(7);
+    let server = world.web_server(std::slice::from_ref(&sample), WebManners::Busy(1, 1));
+    let conf = loud().with(|conf| {
+        (conf.web_seeds.retry, conf.web_seeds.max_retry) = (millis(100), millis(500));
+    });
+    let node = leech(&mut world, conf, &sample, &[server]);
+    assert!(world.run_until(|w| w.is_complete(node), secs(60)));
+}

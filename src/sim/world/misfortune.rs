@@ -6,6 +6,18 @@ use super::*;
 /// nine questions, one in half a minute as the reactor wants it.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
+/// Whether a torrent's data was deleted in this life and its removal could not be recorded: on a
+/// full disk the data goes first, and after a kill the torrent is there without it.
+fn was_removed_by_half(alerts: &[(Instant, Alert)]) -> bool {
+    let begin = alerts.iter().rposition(|(_, alert)| matches!(alert, Alert::Restored { .. }));
+    let life = alerts.get(begin.unwrap_or(0)..).unwrap_or_default();
+    let is_recorded = |id: TorrentId| {
+        life.iter().any(|(_, alert)| matches!(alert, Alert::Removed { torrent } if *torrent == id))
+    };
+    life.iter()
+        .any(|(_, alert)| matches!(alert, Alert::DataDeleted { torrent } if !is_recorded(*torrent)))
+}
+
 impl World {
     /// A node's process is killed: its connections are reset, what its workers were doing is half
     /// done, its disk stays.
@@ -27,6 +39,9 @@ impl World {
         let n = &mut self.nodes[node.0];
         let Body::Engine(old) = &n.body else { panic!("{node:?} has no engine to start") };
         assert!(!n.up, "{node:?} is not down");
+        if was_removed_by_half(&old.alerts) {
+            old.disk.note_gone();
+        }
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, clock);
         host.alerts = old.alerts.clone();
         host.folders = old.folders.clone();

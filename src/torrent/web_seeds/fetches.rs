@@ -83,10 +83,10 @@ impl WebSeeds {
         let (mut is_idle, mut begun) = (false, false);
         for nth in 0..self.seeds.len() {
             let seed = (self.turn + nth) % self.seeds.len();
-            if !self.seeds.get(seed).is_some_and(|seed| seed.is_usable(now)) {
-                continue;
-            }
-            while let Some(key) = self.free_connection(seed, work) {
+            // One that fails at once, since it may not be asked, is not usable from then on.
+            while self.seeds.get(seed).is_some_and(|seed| seed.is_usable(now))
+                && let Some(key) = self.free_connection(seed, work)
+            {
                 if self.begin_order(key, work) {
                     (begun, self.turn) = (true, seed + 1);
                 } else {

@@ -55,8 +55,8 @@ pub(super) struct WebSeed {
     /// It counts among those that have its pieces.
     counted: bool,
     banned: bool,
-    /// The user has taken it away. Its number is not given to another while pieces are in progress
-    /// that it may have sent parts of.
+    /// The user has taken it away. Its number is not given to another: there may be pieces that it
+    /// has sent parts of.
     removed: bool,
     failures: u32,
     misses: u32,
@@ -248,7 +248,7 @@ impl WebSeed {
         } else {
             self.failures = self.failures.saturating_add(1);
             Some(match error.retry_after() {
-                Some(time) => time.clamp(SHORT_PAUSE, conf.max_retry),
+                Some(time) => time.max(SHORT_PAUSE).min(conf.max_retry),
                 None if error.lasts() => conf.max_retry,
                 None if gave => grown(SHORT_PAUSE, self.failures).min(conf.retry),
                 None => grown(conf.retry, self.failures),
