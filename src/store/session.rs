@@ -201,14 +201,16 @@ impl SessionFolder {
         if !owed.is_empty() && error.op == StoreOp::Save && self.put_in_order(&mut log).is_ok() {
             appended = self.append_after(&[], records, &mut log);
         }
-        let is_removed = |owed: &SessionRecord| {
-            records
-                .iter()
-                .any(|new| new.kind == RecordKind::Removed && new.info_hash == owed.info_hash)
+        // A newer state counts, and nothing of a torrent that is removed.
+        let is_over = |owed: &SessionRecord| {
+            records.iter().any(|new| {
+                let ends = [RecordKind::Removed, RecordKind::State].contains(&new.kind);
+                ends && new.info_hash == owed.info_hash
+            })
         };
         owed.retain(|owed| {
             // What is in doubt is made anew.
-            owed.kind != RecordKind::Doubts && (appended.is_err() || !is_removed(owed))
+            owed.kind != RecordKind::Doubts && (appended.is_err() || !is_over(owed))
         });
         log.owed = owed;
         appended

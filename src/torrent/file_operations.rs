@@ -149,6 +149,17 @@ impl Torrent {
         self.settle(cx);
     }
 
+    /// Nothing is open after all, and what was asked for meanwhile would wait for ever: the torrent
+    /// is looked for where its user says that it is, and nothing else can be done with its files.
+    pub(super) fn refuse_requests_unopened(&mut self, why: &StoreError, cx: &mut Cx) {
+        for request in std::mem::take(&mut self.storage.operations.requests) {
+            match request {
+                Request::Adopt(dir) => self.adopt(dir, cx),
+                request => self.refuse(request, why.clone(), cx),
+            }
+        }
+    }
+
     /// Nothing is open of a torrent whose metainfo is not known: it goes elsewhere at once. What is
     /// adopted is checked when the metainfo has come.
     fn change_empty_place(&mut self, request: Request, cx: &mut Cx) {
@@ -262,7 +273,11 @@ impl Torrent {
 
     /// The torrent is to be elsewhere: not before all is forgotten that is claimed of where it was.
     fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
-        self.storage.operations.adopting = Some(dir);
+        if let Some(before) = self.storage.operations.adopting.replace(dir) {
+            let error = io::Error::new(io::ErrorKind::Interrupted, "another place was named since");
+            let error = StoreError::new(StoreOp::Move, &before, error);
+            self.refuse(Request::Adopt(before), error, cx);
+        }
         // It is the user who says where it is.
         self.waive_absence();
         self.distrust_all(cx);

@@ -5,7 +5,7 @@
 //! A worker looks (one call a folder and file until one is found). When that is asked for is
 //! decided here; what a look is, the store knows.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use super::{RETRY, Torrent, cx::Cx};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     base::{
         files::FileKind,
         job::Job,
-        storage::{StoreError, Trust},
+        storage::{StoreError, StoreOp, Trust},
         time::Instant,
     },
 };
@@ -196,8 +196,11 @@ impl Torrent {
         self.storage.missing_data.pause = cx.conf.storage.retry_pause;
         let dir = self.location.dir().to_owned();
         log::warn!("the data of {} is gone from {}", self.content.name(), dir.display());
+        let error = io::Error::new(io::ErrorKind::NotFound, "its data is gone");
+        let error = StoreError::new(StoreOp::Move, &dir, error);
         cx.alerts.push(Alert::DataGone { torrent: self.identity.id(), dir });
         self.look_later(cx);
+        self.refuse_requests_unopened(&error, cx);
     }
 
     fn look_later(&mut self, cx: &mut Cx) {

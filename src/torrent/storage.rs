@@ -157,6 +157,7 @@ impl Torrent {
             Err(error) => {
                 // Only the user can help: the folder is not one, or may not be looked at.
                 self.lifecycle.handle_open_failed();
+                self.refuse_requests_unopened(&error, cx);
                 self.tell_failure(error, None, cx);
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}

@@ -673,3 +673,28 @@ fn random_verbs_keep_active_limits_and_report_all_changes() {
         assert!(world.run_until(whole, secs(300)), "round {round}: {:?}", phases(&world, leech));
     }
 }
+
+#[test]
+fn paused_check_on_a_failing_disk_holds_up_no_other_torrent() {
+    let samples =
+        [1, 2].map(|nth| Sample::file(&format!("{nth}"), 500_000, 32 * 1024, nth).unwrap());
+    let mut world = World::new(1);
+    let node = world.node(loud().with(|conf| conf.queue.max_active_checks = 1));
+    let first = world.seed_with(node, &samples[0]);
+    assert!(world.run_until(|w| w.is_complete(node), secs(30)));
+    world.disk(node).set(|t| t.fail_reads = true);
+    world.tell(node, |engine| engine.recheck(first)).unwrap();
+    let failed = |w: &World| w.told(node, |a| matches!(a, Alert::StorageFailed { .. })).is_some();
+    assert!(world.run_until(failed, secs(60)));
+    world.tell(node, |engine| engine.pause(first)).unwrap();
+    world.disk(node).set(|t| t.fail_reads = false);
+    let second = world.seed_with(node, &samples[1]);
+    let seeds = |w: &World, id| w.engine(node).stats(id).is_some_and(|s| s.phase == Phase::Seeding);
+    assert!(
+        world.run_until(|w| seeds(w, second), secs(60)),
+        "{:?}",
+        world.engine(node).stats(second)
+    );
+    world.tell(node, |engine| engine.resume(first)).unwrap();
+    assert!(world.run_until(|w| seeds(w, first), secs(60)));
+}

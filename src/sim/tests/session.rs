@@ -504,3 +504,31 @@ fn adopted_files_do_not_inherit_the_saved_state() {
         assert!(world.is_complete(node));
     }
 }
+
+#[test]
+fn sleeping_torrent_whose_files_were_moved_by_hand_is_adopted() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(6);
+    let node = world.node(kept());
+    world.seed_with(node, &sample);
+    let saved = |w: &World| w.told(node, |a| matches!(a, Alert::Saved { .. })).is_some();
+    assert!(world.run_until(|w| w.is_complete(node) && saved(w), secs(30)));
+    start_again(&mut world, node, true);
+    world.allow_folder(node, "/elsewhere");
+    let disk = world.disk(node).clone();
+    for path in disk.paths().into_iter().filter(|path| path.starts_with("/node0")) {
+        let to = std::path::Path::new("/elsewhere").join(path.strip_prefix("/node0").unwrap());
+        crate::store::Disk::rename(&*disk, &path, &to).unwrap();
+    }
+    let (id, since) = (world.torrent(node), world.now());
+    // Whatever else was asked for meanwhile is answered, too.
+    world.tell(node, |engine| {
+        engine.move_storage(id, "/third", MoveMode::FailIfExists).unwrap();
+        engine.move_storage(id, "/elsewhere", MoveMode::Adopt).unwrap();
+    });
+    assert!(world.run_until(|w| w.is_in(node, Phase::Seeding), secs(60)));
+    let told = kinds(&world, node, since);
+    let count = |word: &str| told.iter().filter(|told| *told == word).count();
+    assert_eq!((count("StorageMoved"), count("StorageMoveFailed")), (1, 1), "{told:?}");
+    assert_eq!(world.engine(node).dir(id), Some(std::path::Path::new("/elsewhere")));
+}

@@ -381,6 +381,23 @@ fn state_that_is_owed_comes_before_what_is_appended_next() {
 }
 
 #[test]
+fn owed_state_does_not_come_behind_a_newer_one() {
+    let disk = Arc::new(BadDisk::default());
+    let (folder, _) = on(&disk);
+    folder.append(&[add(1), add(2)]).unwrap();
+    let long = "in doubt".repeat(100);
+    [state(1, &long), state(2, &long)].into_iter().for_each(|state| folder.owe(state));
+    let stored: usize = disk.set().files.values().map(|(bytes, _)| bytes.len()).sum();
+    // There is room for the new state alone.
+    disk.set().space = stored + 300;
+    folder.append(&[state(1, "new")]).unwrap();
+    disk.set().space = usize::MAX;
+    folder.append(&[set(2, "later")]).unwrap();
+    assert_eq!(folder.state(&add(1).info_hash).unwrap().unwrap(), b"new");
+    assert_eq!(folder.state(&add(2).info_hash).unwrap().unwrap(), long.as_bytes());
+}
+
+#[test]
 fn owed_state_takes_no_space_and_ends_with_its_torrent() {
     let disk = Arc::new(BadDisk::default());
     let (folder, _) = on(&disk);

@@ -80,6 +80,8 @@ impl Lifecycle {
         };
         let check = match self.stage().filter(|_| !self.is_pending()) {
             Some(stage) if stage.is_waiting() => Check::Due(turn()),
+            // One that fails is not tried again in a pause, and does not hold up others then.
+            Some(_) if self.is_failing() && self.is_paused() => Check::No,
             Some(stage) if stage.is_check_going() => Check::Going,
             _ => Check::No,
         };
