@@ -15,7 +15,12 @@ fn with(policy: Encryption) -> Conf {
 
 /// A seed and a leech that dials it.
 fn pair(seed: Conf, leech: Conf) -> (World, NodeId, NodeId) {
-    let sample = file(1 << 20, 64 * 1024);
+    pair_of(1 << 20, seed, leech)
+}
+
+/// The same with a file of so many bytes.
+fn pair_of(len: u64, seed: Conf, leech: Conf) -> (World, NodeId, NodeId) {
+    let sample = file(len, 64 * 1024);
     let mut world = World::new(1);
     let (from, to) = (world.node(seed), world.node(leech));
     world.seed_with(from, &sample);
@@ -64,11 +69,10 @@ fn method_that_the_seed_chooses_carries_a_download() {
             conf.encryption.only_method = only;
         };
         let (mut world, from, to) =
-            pair(with(Encryption::Required).with(set), with(Encryption::Allowed));
+            pair_of(1 << 18, with(Encryption::Required).with(set), with(Encryption::Allowed));
         world.set_line(from, Line::crumbs());
         assert!(world.run_until(|w| w.stats(to).peers > 0, secs(10)));
         assert_eq!(method(&world, to), Some(preferred));
-        world.set_line(from, Line::default());
         assert!(world.run_until(|w| w.is_complete(to), secs(600)));
     }
 }

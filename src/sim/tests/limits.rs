@@ -148,7 +148,7 @@ impl Rig {
 #[test]
 fn a_limit_holds_within_two_percent_over_any_ten_seconds() {
     let mut table = String::from("limit KiB/s  way   of       least  most   share of a peer\n");
-    for limit in [10 * KIB, 64 * KIB, 512 * KIB] {
+    for limit in [10 * KIB, 64 * KIB, MIB] {
         for downloads in [true, false] {
             for scope in [Scope::Engine, Scope::Torrent, Scope::Peer] {
                 let mut rig = Rig::new(scope, downloads, limit);
@@ -192,12 +192,12 @@ limit KiB/s  way   of       least  most   share of a peer
 64           up    engine   1.00   1.00   1.0 to 1.0
 64           up    torrent  1.00   1.00   1.0 to 1.0
 64           up    peer     1.00   1.00   1.0 to 1.0
-512          down  engine   1.00   1.00   1.0 to 1.0
-512          down  torrent  1.00   1.00   1.0 to 1.0
-512          down  peer     1.00   1.00   1.0 to 1.0
-512          up    engine   1.00   1.00   1.0 to 1.0
-512          up    torrent  1.00   1.00   1.0 to 1.0
-512          up    peer     1.00   1.00   1.0 to 1.0
+1024         down  engine   1.00   1.00   1.0 to 1.0
+1024         down  torrent  1.00   1.00   1.0 to 1.0
+1024         down  peer     1.00   1.00   1.0 to 1.0
+1024         up    engine   1.00   1.00   1.0 to 1.0
+1024         up    torrent  1.00   1.00   1.0 to 1.0
+1024         up    peer     1.00   1.00   1.0 to 1.0
 ";
 
 #[test]

@@ -6,16 +6,17 @@ use super::*;
 /// nine questions, one in half a minute as the reactor wants it.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
-/// Whether a torrent's data was deleted in this life and its removal could not be recorded: on a
-/// full disk the data goes first, and after a kill the torrent is there without it.
-fn was_removed_by_half(alerts: &[(Instant, Alert)]) -> bool {
-    let begin = alerts.iter().rposition(|(_, alert)| matches!(alert, Alert::Restored { .. }));
-    let life = alerts.get(begin.unwrap_or(0)..).unwrap_or_default();
-    let is_recorded = |id: TorrentId| {
-        life.iter().any(|(_, alert)| matches!(alert, Alert::Removed { torrent } if *torrent == id))
+/// Torrents whose data was deleted in this life. On a full disk that goes before their record, and
+/// after a kill in between they are there without it.
+fn deleted_in_this_life(host: &Host) -> Vec<InfoHash> {
+    let begin = host.alerts.iter().rposition(|(_, alert)| matches!(alert, Alert::Restored { .. }));
+    let life = host.alerts.get(begin.unwrap_or(0)..).unwrap_or_default();
+    let is_deleted = |id| {
+        let of = |alert: &Alert| matches!(alert, Alert::DataDeleted { torrent } if *torrent == id);
+        life.iter().any(|(_, alert)| of(alert))
     };
-    life.iter()
-        .any(|(_, alert)| matches!(alert, Alert::DataDeleted { torrent } if !is_recorded(*torrent)))
+    let deleted = host.held.iter().filter(|held| is_deleted(held.id));
+    deleted.map(|held| held.sample.metainfo.info_hash()).collect()
 }
 
 impl World {
@@ -39,15 +40,13 @@ impl World {
         let n = &mut self.nodes[node.0];
         let Body::Engine(old) = &n.body else { panic!("{node:?} has no engine to start") };
         assert!(!n.up, "{node:?} is not down");
-        if was_removed_by_half(&old.alerts) {
-            old.disk.note_gone();
-        }
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, clock);
         host.alerts = old.alerts.clone();
         host.folders = old.folders.clone();
         host.kept = old.kept.clone();
         // What was moved when it died may be at the one place or the other.
         host.folders.extend(old.held.iter().map(|held| held.params.dir.clone()));
+        let deleted = deleted_in_this_life(old);
         let torrents: Vec<_> = old
             .held
             .iter()
@@ -66,6 +65,9 @@ impl World {
             for (sample, params) in torrents {
                 let host = self.host_mut(node.0);
                 if let Some(id) = host.engine.find(sample.metainfo.info_hash()) {
+                    if deleted.contains(&sample.metainfo.info_hash()) {
+                        host.disk.note_gone();
+                    }
                     host.hold(id, sample, params);
                 }
             }
