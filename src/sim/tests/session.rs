@@ -9,7 +9,7 @@ use crate::{
     engine::{AddError, MoveMode, TorrentParams},
 };
 
-fn kept() -> Conf {
+pub(super) fn kept() -> Conf {
     loud().with(|conf| conf.session.dir = Some("/session".into()))
 }
 
@@ -20,7 +20,7 @@ fn kinds(world: &World, node: NodeId, since: Instant) -> Vec<String> {
     world.alerts(node).iter().filter(|(at, _)| *at >= since).map(|(_, alert)| word(alert)).collect()
 }
 
-fn recorded(world: &World, node: NodeId) -> usize {
+pub(super) fn recorded(world: &World, node: NodeId) -> usize {
     world.alerts(node).iter().filter(|(_, alert)| matches!(alert, Alert::Recorded { .. })).count()
 }
 

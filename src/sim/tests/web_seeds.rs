@@ -565,6 +565,14 @@ fn removed_web_seed_ends_and_its_blocks_come_from_others() {
     assert_eq!(seeds(&world, node).len(), 2);
 }
 
+/// The torrent, whose metainfo names this web seed, in the file that a session keeps, too.
+fn naming(sample: &Arc<Sample>, url: &str) -> Arc<Sample> {
+    let web_seeds = vec![url.to_owned()];
+    let metainfo = Metainfo { web_seeds, ..Metainfo::clone(&sample.metainfo) };
+    let bytes = metainfo.file_with(metainfo.info().unwrap());
+    sample.with_metainfo(Metainfo::from_bytes(&bytes).unwrap())
+}
+
 #[test]
 fn removed_web_seed_of_the_metainfo_stays_away() {
     let sample = file(8_000_000, 256 * 1024);
@@ -572,12 +580,14 @@ fn removed_web_seed_of_the_metainfo_stays_away() {
     let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
     world.set_line(server, Line { bandwidth: 100_000, ..Line::default() });
     let url = world.web_url(server);
-    let web_seeds = vec![url.clone()];
-    let listed = Metainfo { web_seeds, ..Metainfo::clone(&sample.metainfo) };
-    let sample = sample.with_metainfo(listed);
+    let sample = naming(&sample, &url);
     let node = world.node(loud().with(|conf| conf.session.dir = Some("/session".into())));
     let params = world.params(node, &sample, &[]);
-    let id = world.add_torrent(node, &sample, params);
+    world.add_torrent(node, &sample, params);
+    world.run_for(secs(2));
+    world.kill(node);
+    world.restart(node);
+    let id = world.torrent(node);
     assert_eq!(world.engine(node).web_seeds(id).len(), 1);
     assert_eq!(world.tell(node, |engine| engine.remove_web_seed(id, &url)), Ok(true));
     world.run_for(secs(2));
@@ -624,8 +634,7 @@ fn removed_web_seed_stays_away_however_it_was_named() {
         let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
         world.set_line(server, Line { bandwidth: 10_000, ..Line::default() });
         let (url, other) = (world.web_url(server), "http://other.test/".to_owned());
-        let listed = Metainfo { web_seeds: vec![url.clone()], ..Metainfo::clone(&sample.metainfo) };
-        let sample = sample.with_metainfo(listed);
+        let sample = naming(&sample, &url);
         let node = world.node(loud().with(|conf| {
             conf.session.dir = Some("/session".into());
             conf.web_seeds.max_per_torrent = limit;

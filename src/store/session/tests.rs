@@ -380,13 +380,19 @@ fn state_that_is_owed_comes_before_what_is_appended_next() {
     assert_eq!(folder.state(&add(1).info_hash).unwrap().unwrap(), b"new");
 }
 
-#[test]
-fn owed_state_does_not_come_behind_a_newer_one() {
+/// A folder of two torrents that owes a long state of each.
+fn owing() -> (Arc<BadDisk>, SessionFolder, String) {
     let disk = Arc::new(BadDisk::default());
     let (folder, _) = on(&disk);
     folder.append(&[add(1), add(2)]).unwrap();
     let long = "in doubt".repeat(100);
     [state(1, &long), state(2, &long)].into_iter().for_each(|state| folder.owe(state));
+    (disk, folder, long)
+}
+
+#[test]
+fn owed_state_does_not_come_behind_a_newer_one() {
+    let (disk, folder, long) = owing();
     let stored: usize = disk.set().files.values().map(|(bytes, _)| bytes.len()).sum();
     // There is room for the new state alone.
     disk.set().space = stored + 300;
@@ -399,11 +405,7 @@ fn owed_state_does_not_come_behind_a_newer_one() {
 
 #[test]
 fn owed_state_takes_no_space_and_ends_with_its_torrent() {
-    let disk = Arc::new(BadDisk::default());
-    let (folder, _) = on(&disk);
-    folder.append(&[add(1), add(2)]).unwrap();
-    let long = "in doubt".repeat(100);
-    [state(1, &long), state(2, &long)].into_iter().for_each(|state| folder.owe(state));
+    let (disk, folder, long) = owing();
     folder.owe(SessionRecord { body: vec![0; MAX_PAYLOAD], ..state(2, "") });
     let stored: usize = disk.set().files.values().map(|(bytes, _)| bytes.len()).sum();
     disk.set().space = stored + 300;
