@@ -2,7 +2,7 @@
 //!
 //! Which job failed is known by what has sent it; here an error is an error.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use crate::{
     alert::Alert,
@@ -24,11 +24,13 @@ pub(super) struct DiskTroubles {
     retry_pause: Duration,
     /// When it was last told that nothing can be read for peers.
     told_unread: Option<Instant>,
+    /// The storage could not be opened the last time.
+    unopened: bool,
 }
 
 impl DiskTroubles {
     pub(super) fn new(conf: &Conf) -> Self {
-        Self { retry_pause: conf.storage.retry_pause, told_unread: None }
+        Self { retry_pause: conf.storage.retry_pause, told_unread: None, unopened: false }
     }
 }
 
@@ -75,6 +77,25 @@ impl Torrent {
         self.tell_failure(error, Some(retry_in), cx);
     }
 
+    /// The storage could not be opened. That is tried again, like all that a disk fails at, unless
+    /// only the user can help.
+    pub(super) fn open_failed(&mut self, error: StoreError, cx: &mut Cx) {
+        log::error!("{error}");
+        self.storage.disk_troubles.unopened = true;
+        let passes = !lasts(error.source.kind()) && !self.lifecycle.is_paused();
+        let retry_in = passes.then(|| self.set_retry(cx));
+        self.tell_failure(error, retry_in, cx);
+    }
+
+    /// The storage is open.
+    pub(super) fn note_opened(&mut self, cx: &mut Cx) {
+        if std::mem::take(&mut self.storage.disk_troubles.unopened) {
+            self.timers.stop(RETRY);
+            self.storage.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
+            cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
+        }
+    }
+
     /// The disk failed during a pause: that is told once, and nothing is tried until it is over.
     pub(super) fn tell_failure_in_pause(&mut self, error: StoreError, cx: &mut Cx) {
         log::error!("{error}");
@@ -96,6 +117,9 @@ impl Torrent {
     pub(super) fn retry(&mut self, cx: &mut Cx) {
         if self.lifecycle.is_missing() && !self.lifecycle.is_paused() {
             return self.look(cx);
+        }
+        if self.lifecycle.retry_open() {
+            return;
         }
         self.storage.operations.arrange_if(!self.swarm.may_write());
         let failing = self.lifecycle.is_failing();
@@ -149,4 +173,17 @@ impl Torrent {
             cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
         }
     }
+}
+
+/// Whether an opening that failed so fails until the user does something: the folder is not one, or
+/// may not be looked at.
+fn lasts(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput
+            | ErrorKind::PermissionDenied
+    )
 }

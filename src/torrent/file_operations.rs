@@ -195,7 +195,9 @@ impl Torrent {
             return;
         }
         // The old files go when it is on disk where the new ones are, and stay if that cannot be.
-        if self.storage.operations.tidy && !self.is_recorded() {
+        // Of a torrent that is removed nothing needs to be found: there the space that the record
+        // lacks may be theirs.
+        if self.storage.operations.tidy && !self.is_recorded() && !self.lifecycle.is_removed() {
             return;
         }
         if self.storage.operations.tidy && self.is_unrecorded() {

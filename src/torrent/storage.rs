@@ -153,12 +153,14 @@ impl Torrent {
     }
 
     fn handle_opened(&mut self, result: Result<Opened, StoreError>, cx: &mut Cx) {
+        if result.is_ok() {
+            self.note_opened(cx);
+        }
         match result {
             Err(error) => {
-                // Only the user can help: the folder is not one, or may not be looked at.
                 self.lifecycle.handle_open_failed();
                 self.refuse_requests_unopened(&error, cx);
-                self.tell_failure(error, None, cx);
+                self.open_failed(error, cx);
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
             Ok(Opened {

@@ -608,3 +608,42 @@ fn paused_torrent_on_a_failing_disk_is_paused_and_tries_nothing() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
     assert!(recovered(&world, leech).is_some());
 }
+
+#[test]
+fn opening_that_fails_in_passing_is_tried_again() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let node = world.node(loud());
+    let id = world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_in(node, Phase::Seeding), secs(30)));
+    world.run_for(secs(1));
+    // Of the state once, which costs a check, and then of the data, thrice.
+    let fault = CallFault::new(DiskCall::Stat, ErrorKind::Other).times(4);
+    world.disk(node).set(|t| t.calls.push(fault));
+    world.tell(node, |engine| engine.recheck(id)).unwrap();
+    assert!(world.run_until(|w| w.is_in(node, Phase::Stalled), secs(30)));
+    assert!(recovered(&world, node).is_none());
+    assert!(world.run_until(|w| w.is_in(node, Phase::Seeding), secs(120)));
+    assert!(recovered(&world, node).is_some());
+    let told: Vec<_> = world
+        .alerts(node)
+        .iter()
+        .filter_map(|(_, alert)| match alert {
+            Alert::StorageFailed { retry_in, .. } => Some(*retry_in),
+            _ => None,
+        })
+        .collect();
+    assert!(told.len() >= 2 && told.iter().all(Option::is_some), "{told:?}");
+    assert!(told.is_sorted(), "the pauses grow: {told:?}");
+    // Nothing is tried in a pause, and at once when that is over.
+    let fault = CallFault::new(DiskCall::Stat, ErrorKind::Other).times(4);
+    world.disk(node).set(|t| t.calls.push(fault));
+    world.tell(node, |engine| engine.recheck(id)).unwrap();
+    assert!(world.run_until(|w| w.is_in(node, Phase::Stalled), secs(30)));
+    world.tell(node, |engine| engine.pause(id)).unwrap();
+    world.run_for(secs(300));
+    assert!(!world.is_in(node, Phase::Seeding));
+    world.disk(node).set(|t| t.calls.clear());
+    world.tell(node, |engine| engine.resume(id)).unwrap();
+    assert!(world.run_until(|w| w.is_in(node, Phase::Seeding), secs(10)));
+}

@@ -1,16 +1,15 @@
 //! Records of a session folder that fail, hang or come late: what the folder has of a torrent at
 //! the next start.
 
-use super::*;
+use super::{
+    session::{kept, recorded},
+    *,
+};
 use crate::{
     base::ids::{Identity, TorrentId},
     engine::{MetainfoRefused, MoveMode, TorrentParams},
     wire::{magnet::Magnet, metainfo::Format},
 };
-
-fn kept() -> Conf {
-    loud().with(|conf| conf.session.dir = Some("/session".into()))
-}
 
 fn set_fails(world: &World, node: NodeId, fails: bool) {
     world.disk(node).set(|troubles| troubles.fail_writes = fails);
@@ -24,8 +23,12 @@ fn was_removed(world: &World, node: NodeId) -> bool {
     world.told(node, |alert| matches!(alert, Alert::Removed { .. })).is_some()
 }
 
-fn recorded(world: &World, node: NodeId) -> usize {
-    world.alerts(node).iter().filter(|(_, alert)| matches!(alert, Alert::Recorded { .. })).count()
+/// The torrent is removed, and no torrent is there at the next start.
+fn stays_removed(world: &mut World, node: NodeId) {
+    assert!(world.run_until(|w| was_removed(w, node), secs(300)));
+    world.run_for(secs(60));
+    kill_and_restart(world, node);
+    assert_eq!(world.engine(node).torrents(), []);
 }
 
 fn kill_and_restart(world: &mut World, node: NodeId) {
@@ -91,9 +94,7 @@ fn magnet_removed_takes_no_metainfo_and_stays_removed() {
     hang_removal(&mut world, node, id);
     let refused = world.tell(node, |engine| engine.set_metainfo(id, sample.metainfo.clone()));
     assert_eq!(refused, Err(MetainfoRefused::Ending(id)));
-    assert!(world.run_until(|w| was_removed(w, node), secs(300)));
-    kill_and_restart(&mut world, node);
-    assert_eq!(world.engine(node).torrents(), []);
+    stays_removed(&mut world, node);
 }
 
 #[test]
@@ -106,10 +107,7 @@ fn unrecorded_torrent_changed_in_its_removal_stays_removed() {
     assert!(world.run_until(|w| has_failed(w, node), secs(30)));
     hang_removal(&mut world, node, id);
     world.tell(node, |engine| engine.set_labels(id, vec!["late".into()])).unwrap();
-    assert!(world.run_until(|w| was_removed(w, node), secs(300)));
-    world.run_for(secs(60));
-    kill_and_restart(&mut world, node);
-    assert_eq!(world.engine(node).torrents(), []);
+    stays_removed(&mut world, node);
 }
 
 #[test]
@@ -220,9 +218,7 @@ fn record_with_the_metainfo_wins_over_an_older_one() {
     // Both records go with it.
     world.run_for(secs(5));
     world.tell(node, |engine| engine.remove(all[0])).unwrap();
-    assert!(world.run_until(|w| was_removed(w, node), secs(30)));
-    kill_and_restart(&mut world, node);
-    assert_eq!(world.engine(node).torrents(), []);
+    stays_removed(&mut world, node);
 }
 
 #[test]
@@ -247,4 +243,36 @@ fn move_of_an_unrecorded_torrent_saves_its_state_later() {
     let dir = world.engine(node).params(all[0]).unwrap().dir;
     assert_eq!(dir, std::path::Path::new("/elsewhere"));
     assert!(world.engine(node).have(all[0]).unwrap().is_full());
+}
+
+#[test]
+fn moved_torrent_is_removed_though_its_place_is_not_recorded() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(10);
+    let node = world.node(kept());
+    let id = world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.run_for(secs(60));
+    world.allow_folder(node, "/elsewhere");
+    let full = |call| {
+        CallFault::new(call, std::io::ErrorKind::StorageFull).times(u64::MAX).on("session.ct")
+    };
+    let disk = world.disk(node).clone();
+    // The state goes along with the move, and the record of the place comes after it.
+    disk.set(|t| t.calls = vec![full(DiskCall::Write).after(1), full(DiskCall::Save)]);
+    let mode = MoveMode::FailIfExists;
+    world.tell(node, |engine| engine.move_storage(id, "/elsewhere", mode)).unwrap();
+    let moved = |alert: &Alert| matches!(alert, Alert::StorageMoved { .. });
+    assert!(world.run_until(|w| w.told(node, moved).is_some(), secs(60)));
+    world.run_for(secs(60));
+    let old =
+        |disk: &MemDisk| disk.paths().iter().filter(|path| path.starts_with("/node0")).count();
+    assert!(old(&disk) > 0, "a kill would find the data where the record says");
+    // What takes the space of the record goes with the torrent.
+    world.tell(node, |engine| engine.remove_with_data(id)).unwrap();
+    let gone = |alert: &Alert| matches!(alert, Alert::DataDeleted { .. });
+    assert!(world.run_until(|w| w.told(node, gone).is_some(), secs(300)));
+    assert_eq!(old(&disk), 0);
+    disk.set(|t| t.calls.clear());
+    stays_removed(&mut world, node);
 }
