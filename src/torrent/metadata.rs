@@ -24,6 +24,7 @@ impl Torrent {
         self.location.set_renames(renames);
         let before = self.identity.hashes().key();
         self.identity.set_hashes(metainfo.identity);
+        let of_link = self.content.magnet().map(|link| link.web_seeds.clone());
         self.content.set_metainfo(metainfo.clone());
         let earlier = self.replace_swarm(cx);
         self.swarm.inherit_traffic(&earlier);
@@ -32,7 +33,7 @@ impl Torrent {
         }
         self.lifecycle.handle_metadata();
         self.join_trackers(&metainfo, cx);
-        self.join_web_seeds(&metainfo, cx);
+        self.join_web_seeds(&metainfo, &of_link.unwrap_or_default(), cx);
         if cx.recorder.is_on() {
             self.keep(cx);
             self.forget_record(before);

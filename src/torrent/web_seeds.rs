@@ -393,10 +393,11 @@ impl Torrent {
         urls.into_iter().filter(of_metainfo).map(str::to_owned).collect()
     }
 
-    /// The metainfo has come. Those of a private torrent replace what was known of before: no
-    /// other server may hear of it, as with trackers (BEP 27).
-    pub(super) fn join_web_seeds(&mut self, metainfo: &Metainfo, cx: &Cx) {
-        let added = if metainfo.private { Vec::new() } else { self.added_web_seeds() };
+    /// The metainfo has come. Those of a private torrent replace what `link` has named: no other
+    /// server may hear of it, as with trackers (BEP 27). Those that its user has added stay.
+    pub(super) fn join_web_seeds(&mut self, metainfo: &Metainfo, link: &[String], cx: &Cx) {
+        let mut added = self.added_web_seeds();
+        added.retain(|url| !metainfo.private || !link.contains(url));
         let removed = self.removed_web_seeds();
         self.web_seeds = WebSeeds::of(Some(metainfo), added, &removed, cx.now, &cx.conf);
     }

@@ -494,6 +494,29 @@ fn web_seeds_of_a_magnet_link_are_used() {
 }
 
 #[test]
+fn private_magnet_forgets_web_seeds_of_its_link_alone() {
+    let sample = folder();
+    for private in [true, false] {
+        let mut world = World::new(6);
+        let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
+        let node = world.node(loud());
+        let mut magnet = crate::wire::magnet::Magnet::new(sample.metainfo.identity);
+        magnet.web_seeds = vec!["http://198.51.100.9/".into()];
+        let params = TorrentParams::from_magnet(magnet, "/node1");
+        let id = world.add_torrent(node, &sample, params);
+        let url = world.web_url(server);
+        world.tell(node, |engine| engine.add_web_seed(id, &url)).unwrap();
+        let metainfo = Metainfo { private, ..Metainfo::clone(&sample.metainfo) };
+        world.tell(node, |engine| engine.set_metainfo(id, Arc::new(metainfo))).unwrap();
+        let is_of_link = |seed: &WebSeedStats| seed.url.starts_with("http://198.51.100.9/");
+        let seeds = seeds(&world, node);
+        assert!(seeds.iter().any(|seed| seed.url == url), "{private}: {seeds:?}");
+        assert_eq!(seeds.iter().any(is_of_link), !private, "{seeds:?}");
+        assert!(world.run_until(|w| w.is_complete(node), secs(120)));
+    }
+}
+
+#[test]
 fn web_seeds_are_not_asked_where_they_are_turned_off() {
     let sample = file(1_000_000, 256 * 1024);
     let mut world = World::new(6);
