@@ -18,7 +18,8 @@ use crate::{
     },
     wire::{
         magnet::{FileSelection, Magnet, SelectionError},
-        metainfo::{Metainfo, MetainfoLimits},
+        metainfo::Metainfo,
+        session::LOG_LIMITS,
     },
 };
 
@@ -90,9 +91,12 @@ impl Content {
     /// `None` if it is not this torrent's.
     pub(super) fn set_file(&mut self, file: &[u8]) -> Option<std::ops::Range<usize>> {
         let Source::Metainfo(metainfo) = &mut self.source else { return None };
-        let limits = MetainfoLimits::default();
-        let read = Metainfo::without_raw(file, &limits).ok()?;
+        // It is read as the session's log is: with its layers it may be longer than what is added.
+        let read = Metainfo::without_raw(file, &LOG_LIMITS)
+            .inspect_err(|error| log::error!("{} with its layers: {error}", metainfo.name))
+            .ok()?;
         if read.identity != metainfo.identity {
+            log::error!("{} with its layers is another torrent", metainfo.name);
             return None;
         }
         let span = read.info_span;
@@ -207,5 +211,28 @@ impl Content {
     /// How much each piece is wanted, as [`FilePriorities::levels`] has it.
     pub(super) fn levels(&self) -> Vec<Priority> {
         self.priorities.levels(self.files(), &self.geometry())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::metainfo::{MetainfoBuilder, MetainfoLimits};
+
+    #[test]
+    fn metainfo_is_kept_in_a_file_longer_than_what_is_added() {
+        let mut builder = MetainfoBuilder::new("a", 16384);
+        builder.single_file(16384);
+        let metainfo = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
+        let info = metainfo.info().unwrap().to_vec();
+        let limit = MetainfoLimits::default().bytes;
+        let long = Metainfo { comment: Some("x".repeat(limit)), ..metainfo.clone() };
+        let (file, mut content) =
+            (long.file_with(&info), Content::new(Arc::new(metainfo).into(), vec![]));
+        assert!(Metainfo::from_bytes(&file).is_err());
+        let span = content.set_file(&file).unwrap();
+        assert_eq!(file[span.clone()], info);
+        assert_eq!(content.metainfo().unwrap().info_span, span);
+        assert_eq!(content.set_file(b"de"), None);
     }
 }

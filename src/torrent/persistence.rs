@@ -138,6 +138,13 @@ impl Torrent {
         self.record(RecordKind::Torrent, cx);
     }
 
+    /// Whether a record has room for its metainfo in this file. One that has not would keep all
+    /// that follows from being recorded.
+    pub(super) fn has_room_for(&self, file: &[u8], now: Instant) -> bool {
+        let settings = settings(self.params(now, Some(u64::MAX), Limits::default())).encode();
+        settings.len().saturating_add(file.len()) <= MAX_NEW
+    }
+
     /// Its metainfo is in this file from now on.
     pub(super) fn keep_file(&mut self, file: Arc<[u8]>, cx: &mut Cx) {
         self.persistence.raw = Some(file);

@@ -464,6 +464,10 @@ impl Torrent {
         let Some(file) = self.content.metainfo().map(|metainfo| metainfo.file_with(info)) else {
             return;
         };
+        if !self.has_room_for(&file, cx.now) {
+            // The next start asks peers for the layers again.
+            return log::warn!("{} is too large to be kept with its layers", self.content.name());
+        }
         if let Some(span) = self.content.set_file(&file) {
             log::debug!("{} is kept with its layers, {span:?}", self.content.name());
             self.swarm.set_info(self.content.info(true));

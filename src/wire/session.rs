@@ -23,7 +23,7 @@ use crate::base::{
 
 pub use doubtful_files::DoubtfulFiles;
 pub use replay::{Entry, Index, Place, Replay, Restored, RestoredState, RestoredTorrent};
-pub(crate) use replay::{join_torrent, split_torrent};
+pub(crate) use replay::{LOG_LIMITS, join_torrent, split_torrent};
 pub use settings::{EncryptionSettings, SessionSettings, SettingsError, TorrentSettings};
 
 /// The format that is written and read.

@@ -15,7 +15,7 @@ use super::{
 
 /// The log is ours: whatever was taken once is taken again, however large it is, since a record has
 /// its limit.
-const LIMITS: MetainfoLimits = MetainfoLimits {
+pub(crate) const LOG_LIMITS: MetainfoLimits = MetainfoLimits {
     bytes: MAX_PAYLOAD,
     depth: MAX_PAYLOAD,
     tokens: usize::MAX,
@@ -304,7 +304,9 @@ impl Loading {
                     (self.torrent, self.settings) = (Some((record.at, None)), Some(settings));
                     return understood;
                 }
-                let Ok(metainfo) = Metainfo::without_raw(metainfo, &LIMITS) else { return false };
+                let Ok(metainfo) = Metainfo::without_raw(metainfo, &LOG_LIMITS) else {
+                    return false;
+                };
                 if metainfo.identity.key() != record.info_hash {
                     return false;
                 }
