@@ -20,7 +20,13 @@ use crate::{
         storage::{StoreError, Trust},
         trees::{FileTree, Trees},
     },
-    torrent::{Torrent, computation::Computation, cx::Cx, layer_proof::LayerProof, swarm::Note},
+    torrent::{
+        Torrent,
+        computation::Computation,
+        cx::Cx,
+        layer_proof::LayerProof,
+        swarm::{Note, Swarm},
+    },
 };
 
 /// Pieces that are hashed again at a time: less than a check, which has the torrent to itself.
@@ -40,6 +46,15 @@ pub(super) struct FoundRoots {
     doubted: bool,
     /// The user was told of a contradiction.
     told: bool,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+enum Again<T> {
+    /// A piece is hashed again, by means of this.
+    Hash(T),
+    /// Nothing is left to be hashed: the layers are kept.
+    Keep,
 }
 
 impl FoundRoots {
@@ -83,10 +98,19 @@ impl FoundRoots {
         self.is_idle() && std::mem::take(&mut self.keeping)
     }
 
-    fn poll_again(&mut self) -> Option<u32> {
-        let piece = if self.out.len() < MAX_OUT { self.again.pop_first() } else { None };
-        self.out.extend(piece);
-        piece
+    /// What is to be done next. `find` gives what it takes to hash a piece again; `None`: the piece
+    /// is not had any more, and need not be.
+    fn poll_again<T>(&mut self, find: impl Fn(u32) -> Option<T>) -> Option<Again<T>> {
+        while self.out.len() < MAX_OUT
+            && let Some(piece) = self.again.pop_first()
+        {
+            if let Some(found) = find(piece) {
+                self.out.insert(piece);
+                return Some(Again::Hash(found));
+            }
+        }
+        // Nothing may be left without any answer of a worker.
+        self.poll_keep().then_some(Again::Keep)
     }
 
     /// The roots of the pieces of `tree` that were found.
@@ -261,17 +285,21 @@ impl Torrent {
         if !self.lifecycle.is_open() || self.lifecycle.is_pending() || self.swarm.is_quiet() {
             return;
         }
-        let Some(hashes) = self.content.tree_hashes() else { return };
-        while let Some(nth) = hashes.roots.poll_again() {
-            let had =
-                self.swarm.geometry().piece(nth).ok().filter(|&piece| self.swarm.have().has(piece));
-            match had.and_then(|piece| Some((piece, self.swarm.expected(piece)?))) {
-                Some((piece, expected)) => {
+        let find = |swarm: &Swarm, nth| {
+            let piece =
+                swarm.geometry().piece(nth).ok().filter(|&piece| swarm.have().has(piece))?;
+            Some((piece, swarm.expected(piece)?))
+        };
+        while let Some(hashes) = self.content.tree_hashes()
+            && let Some(again) = hashes.roots.poll_again(|nth| find(&self.swarm, nth))
+        {
+            match again {
+                Again::Hash((piece, expected)) => {
                     self.swarm.begin_job();
                     let len = self.swarm.geometry().piece_len(piece);
                     cx.job(Job::Check { torrent: self.identity.key(), piece, expected, len });
                 }
-                None => _ = hashes.roots.out.remove(&nth),
+                Again::Keep => self.keep_layers(cx),
             }
         }
     }
@@ -314,5 +342,27 @@ impl Torrent {
         if !std::mem::replace(&mut roots.told, true) {
             self.swarm.note(Note::Contradiction(piece));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_kept_though_the_last_pieces_are_gone() {
+        let mut roots = FoundRoots::default();
+        roots.again.extend([1, 2, 5, 7]);
+        assert!(!roots.may_keep());
+        let even = |piece| (piece % 2 == 0).then_some(piece);
+        assert_eq!(roots.poll_again(even), Some(Again::Hash(2)));
+        // A worker has one, and the others are gone.
+        assert_eq!(roots.poll_again(even), None);
+        roots.out.clear();
+        assert_eq!((roots.poll_again(even), roots.poll_again(even)), (Some(Again::Keep), None));
+        // Nothing is left without any worker.
+        roots.again.insert(3);
+        assert!(!roots.may_keep());
+        assert_eq!((roots.poll_again(even), roots.poll_again(even)), (Some(Again::Keep), None));
     }
 }
