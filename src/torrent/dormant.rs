@@ -2,7 +2,7 @@
 //! needed, and until then nothing of what their saved state says is told to any peer.
 
 use crate::{
-    base::{arena::Key, storage::Trust},
+    base::arena::Key,
     torrent::{Torrent, TorrentParams, cx::Cx, names::Names},
     wire::session::RestoredState,
 };
@@ -22,13 +22,8 @@ impl Torrent {
         torrent.persistence.turn_on();
         *torrent.location.names_mut() = Names::told();
         // Of one that was to be checked nothing is known, whatever was saved before.
-        let known = torrent.lifecycle.trust() != Trust::Nothing;
+        let known = torrent.lifecycle.trust().is_any();
         let (confirmed, mut finished) = (known && state.is_some(), false);
-        if !known {
-            // It was to be checked, or is elsewhere than its state says: what was saved is not
-            // missed.
-            torrent.waive_absence();
-        }
         if let Some(RestoredState { have, downloaded, uploaded, .. }) = state {
             torrent.activity.handle_earlier(downloaded, uploaded);
             if known {

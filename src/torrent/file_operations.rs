@@ -166,6 +166,7 @@ impl Torrent {
         if matches!(request, Request::Adopt(_)) {
             self.waive_absence();
             self.distrust_all(cx);
+            self.lifecycle.note_elsewhere();
         }
         if let Request::Move(dir) | Request::Adopt(dir) = request {
             self.location.change(self.location.place().in_dir(dir.clone()));
@@ -288,6 +289,8 @@ impl Torrent {
     /// Nothing is open, and nothing is claimed: it is elsewhere now, if it is to be.
     pub(super) fn settle_elsewhere(&mut self, cx: &mut Cx) {
         let Some(dir) = self.storage.operations.adopting.take() else { return };
+        // With the new place, and not before, it is recorded that the state is of another.
+        self.lifecycle.note_elsewhere();
         self.location.change(self.location.place().in_dir(dir.clone()));
         self.place_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.identity.id(), dir });

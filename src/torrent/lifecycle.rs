@@ -137,22 +137,29 @@ impl Lifecycle {
     }
 
     /// Nothing that was known of the files counts, now and at the next start: the storage is opened
-    /// anew, or for the first time when the metainfo is known. Returns whether the next start knows
-    /// that by the session's record alone: if the files were taken at their word until now, or if
-    /// there is no state of a check that could be saved.
+    /// anew, or for the first time when the metainfo is known. Returns whether that is new. Then
+    /// the session's record must say so: the check may wait for its turn, and has no state until
+    /// then.
     pub(super) fn distrust(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.trust, Trust::Nothing);
-        if self.awaits_metadata() {
-            return before != Trust::Nothing;
+        let is_new = self.trust.is_any();
+        if is_new {
+            self.trust = Trust::Nothing;
         }
-        self.ask_reopen(Trust::Nothing);
-        before == Trust::Files
+        if !self.awaits_metadata() {
+            self.ask_reopen(self.trust);
+        }
+        is_new
+    }
+
+    /// It is in another folder than its saved state speaks of, and nothing of it is trusted.
+    pub(super) fn note_elsewhere(&mut self) {
+        self.trust = Trust::Elsewhere;
     }
 
     /// What was found on disk was saved: it need not be looked for again. Returns whether that is
     /// new.
     pub(super) fn trust_saved_state(&mut self) -> bool {
-        let is_new = self.trust == Trust::Nothing && self.is_savable() && !self.is_pending();
+        let is_new = !self.trust.is_any() && self.is_savable() && !self.is_pending();
         if is_new {
             self.trust = Trust::State;
         }

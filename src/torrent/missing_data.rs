@@ -43,6 +43,11 @@ pub(super) struct MissingData {
 }
 
 impl MissingData {
+    /// What the saved state of a torrent that is `elsewhere` says is not missed where it is now.
+    pub(super) fn new(elsewhere: bool) -> Self {
+        Self { waived: elsewhere, ..Self::default() }
+    }
+
     /// A check did not find a piece.
     pub(super) fn note_missed(&mut self) {
         self.missed = true;

@@ -10,7 +10,7 @@ use crate::{
         hash::Judgement,
         job::{Done, Job, Verdict},
         merkle::Node,
-        storage::{Opened, SaveState, StoreError, StoreOp},
+        storage::{Opened, SaveState, StoreError, StoreOp, Trust},
         time::Instant,
     },
     conf::Conf,
@@ -41,11 +41,11 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    pub(super) fn new(conf: &Conf) -> Self {
+    pub(super) fn new(trust: Trust, conf: &Conf) -> Self {
         Self {
             operations: FileOperations::default(),
             partial_pieces: PartialPieces::default(),
-            missing_data: MissingData::default(),
+            missing_data: MissingData::new(trust == Trust::Elsewhere),
             external_changes: ExternalChanges::default(),
             disk_troubles: DiskTroubles::new(conf),
             reads: Reads::default(),
@@ -356,8 +356,8 @@ impl Torrent {
                 let earlier = self.replace_swarm(cx);
                 self.swarm.inherit_counters(&earlier);
                 self.swarm.inherit_amounts(&earlier);
-                self.settle_elsewhere(cx);
                 self.lifecycle.reopen(trust);
+                self.settle_elsewhere(cx);
             }
             Next::Vanish => {
                 self.swarm.abandon(cx);

@@ -31,12 +31,29 @@ pub enum Trust {
     State,
     /// Not at all: everything that is there is hashed.
     Nothing,
+    /// Not at all, and the saved state speaks of another folder: if none of the files is there,
+    /// they are not missed ([`Alert::DataGone`](crate::Alert::DataGone)). So it is after
+    /// [`MoveMode::Adopt`](crate::MoveMode::Adopt), until what was found is saved. A
+    /// [`Storage`](crate::store::Storage) is told [`Trust::Nothing`].
+    Elsewhere,
     /// Every file that has its right length is believed to be whole, for a seed whose files were
     /// hashed a moment ago or whose user knows them. Pieces that the saved state knows to be
     /// missing, or that lie in holes, are not believed. The first read that fails
     /// takes the trust back ([`Alert::Distrusted`](crate::Alert::Distrusted)) and has everything
     /// hashed. No state is written meanwhile, since a state speaks of what was verified.
     Files,
+}
+
+impl Trust {
+    /// Whether anything may go unchecked.
+    pub(crate) fn is_any(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Elsewhere)
+    }
+
+    /// The same for a store, which knows no other folder.
+    pub(crate) fn of_store(self) -> Self {
+        if self == Self::Elsewhere { Self::Nothing } else { self }
+    }
 }
 
 /// A file of a torrent that belongs to another torrent of the session.

@@ -43,6 +43,7 @@ mod prior;
 mod proxies;
 mod queue;
 mod reads;
+mod rechecks;
 mod records;
 mod routers;
 mod rules;

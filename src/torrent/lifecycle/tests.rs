@@ -151,6 +151,16 @@ fn recheck_reopens_without_trust_and_saved_state_ends_that() {
     assert_eq!(l.trust(), Trust::Nothing);
     assert!(l.trust_saved_state() && !l.trust_saved_state());
     assert_eq!(l.trust(), Trust::State);
+    // A recheck is told to the record, whatever was believed before.
+    assert!(l.distrust() && !l.distrust());
+    l.reopen(Trust::Nothing);
+    // One that is elsewhere stays there until its state is saved.
+    l.note_elsewhere();
+    assert!(!l.distrust());
+    assert_eq!(l.next(), Some(Next::Reopen { trust: Trust::Elsewhere }));
+    l.reopen(Trust::Elsewhere);
+    let mut l = opened(l);
+    assert!(l.trust_saved_state() && l.trust() == Trust::State);
     // The trust of an opening that is to come is what is kept.
     l.ask_reopen(Trust::Nothing);
     assert_eq!((l.trust(), l.trust_to_keep()), (Trust::State, Trust::Nothing));

@@ -110,8 +110,9 @@ impl TorrentSettings {
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
         e.dict();
-        push_flag(&mut e, b"check", self.trust == Trust::Nothing);
+        push_flag(&mut e, b"check", !self.trust.is_any());
         e.key(b"dir").bytes(path_bytes(&self.dir).as_ref());
+        push_flag(&mut e, b"elsewhere", self.trust == Trust::Elsewhere);
         if let Some(policy) = self.encryption.policy {
             e.key(b"encryption").uint(policy.into());
         }
@@ -258,8 +259,12 @@ impl TorrentSettings {
         }
         // What was saved of it before a check was asked for does not count any more, until the
         // check is over and that is saved.
-        let trusted = if flag(root, "trust")? { Trust::Files } else { Trust::State };
-        out.trust = if flag(root, "check")? { Trust::Nothing } else { trusted };
+        out.trust = match (flag(root, "check")?, flag(root, "elsewhere")?, flag(root, "trust")?) {
+            (true, false, _) => Trust::Nothing,
+            (true, true, _) => Trust::Elsewhere,
+            (false, _, true) => Trust::Files,
+            (false, _, false) => Trust::State,
+        };
         Ok(out)
     }
 }

@@ -364,7 +364,8 @@ fn settings_survive_encoding() {
     let none =
         TorrentSettings { trackers: Some(vec![]), stop: Some((None, None)), ..plain.clone() };
     let checked = TorrentSettings { trust: Trust::Nothing, ..plain.clone() };
-    for settings in [plain, none, checked, all_settings()] {
+    let elsewhere = TorrentSettings { trust: Trust::Elsewhere, ..plain.clone() };
+    for settings in [plain, none, checked, elsewhere, all_settings()] {
         assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings));
     }
     let session = SessionSettings {
