@@ -276,7 +276,6 @@ impl Torrent {
         if let Some(trees) = self.swarm.hashes().trees().cloned() {
             self.content.set_trees(trees);
         }
-        self.waive_absence();
         self.distrust_all(cx);
     }
 

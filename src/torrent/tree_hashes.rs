@@ -271,7 +271,10 @@ impl Torrent {
         let hashes = self.content.tree_hashes_mut();
         if hashes.passed_over.is_some() {
             self.keep_layers(cx);
-            self.recheck(cx);
+            // Its user has not said that it may go on without its files.
+            if self.lifecycle.end().is_none() {
+                self.distrust_all(cx);
+            }
         } else if hashes.roots.may_keep() {
             self.keep_layers(cx);
         }

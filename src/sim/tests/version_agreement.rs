@@ -6,18 +6,18 @@ use crate::wire::metainfo::{Format, Metainfo};
 
 const BLOCK: u64 = 16_384;
 
-fn hybrid(seed: u64) -> Arc<Sample> {
+pub(super) fn hybrid(seed: u64) -> Arc<Sample> {
     let files = [("a", 40 * BLOCK + 5), ("b", 3 * BLOCK)];
     Sample::folder_of(Format::Hybrid, "both", &files, BLOCK as u32, seed).unwrap()
 }
 
 /// A hybrid whose version 1 is of the one data, and whose version 2 is of the other; with the one.
-fn lying(one: &Sample, other: &Sample) -> Arc<Sample> {
+pub(super) fn lying(one: &Sample, other: &Sample) -> Arc<Sample> {
     let trees = other.metainfo.trees.clone();
     one.with_metainfo(Metainfo { trees, ..Metainfo::clone(&one.metainfo) })
 }
 
-fn contradicts(alert: &Alert) -> bool {
+pub(super) fn contradicts(alert: &Alert) -> bool {
     matches!(alert, Alert::HashesContradict { .. })
 }
 
