@@ -86,6 +86,11 @@ impl Relay {
         }
     }
 
+    /// Whether there is none, and none is asked for.
+    fn is_out(&self) -> bool {
+        matches!(self.state, State::None)
+    }
+
     /// When it is asked for again, if it has failed.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.health.retry_at()
@@ -165,7 +170,7 @@ impl Engine {
         match owner {
             DatagramOwner::Tracker(call) => match self.ways.proxy.relay.health.error() {
                 // A question that would wait for long fails, and its tracker is asked later.
-                Some(why) if !self.may_open_relay() => {
+                Some(why) if self.ways.proxy.relay.is_out() && !self.may_open_relay() => {
                     let news = (call, why.to_string());
                     self.ways.proxy.relay.unsent.push_back(news);
                 }
@@ -209,7 +214,7 @@ impl Engine {
 
     fn may_open_relay(&self) -> bool {
         let (relay, now) = (&self.ways.proxy.relay, self.cx.now);
-        matches!(relay.state, State::None)
+        relay.is_out()
             && relay.retry_at().is_none_or(|at| at <= now)
             && self.ways.proxy.is_open(now)
     }

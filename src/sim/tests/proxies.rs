@@ -389,6 +389,27 @@ fn udp_tracker_fails_at_once_where_no_datagrams_are_carried() {
 }
 
 #[test]
+fn udp_tracker_waits_while_the_relay_is_asked_for_again() {
+    let (mut world, proxy, tracker, leech) = tracked(ProxyManners::Good, "socks5");
+    assert!(world.run_until(|w| w.is_complete(leech), secs(10)));
+    world.run_for(secs(120));
+    let announces = world.told_to(tracker).len();
+    world.set_proxy_manners(proxy, ProxyManners::Slow(secs(2)));
+    world.break_all(proxy);
+    let status = |w: &World| w.engine(leech).proxy_stats().unwrap().relay;
+    assert!(world.run_until(|w| status(w) == RelayStatus::Opening, secs(10)));
+    let id = world.torrent(leech);
+    world.tell(leech, |engine| engine.announce_now(id)).unwrap();
+    world.run_for(secs(8));
+    let failed = told(&world, leech, |alert| match alert {
+        Alert::TrackerFailed { error, .. } => Some(error.kind),
+        _ => None,
+    });
+    assert_eq!(failed, []);
+    assert!(world.told_to(tracker).len() > announces);
+}
+
+#[test]
 fn stopped_is_told_through_the_relay() {
     let (mut world, proxy, tracker, leech) = tracked(ProxyManners::Good, "socks5");
     assert!(world.run_until(|w| w.is_complete(leech), secs(10)));
