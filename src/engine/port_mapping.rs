@@ -219,6 +219,11 @@ impl Engine {
         {
             match event {
                 MappingEvent::Mapped(mapped) => self.port_mapped(mapped),
+                MappingEvent::Unmapped(transport) => {
+                    let mut all = self.discovery.mapping.mapped;
+                    all[usize::from(transport == Transport::Udp)] = None;
+                    self.set_mapped(all);
+                }
                 MappingEvent::Lost => self.set_mapped([None, None]),
                 MappingEvent::Failed { why, retry_in } => self.mapping_failed(why, retry_in),
             }
@@ -353,6 +358,24 @@ mod tests {
         let end = said(&mut engine, Instant::ZERO);
         grant(&mut engine, &end[0], 7000, outer, 0);
         assert!(engine.is_drained() && !engine.wants_gateway());
+    }
+
+    #[test]
+    fn port_whose_renewal_is_refused_is_shown_no_more() {
+        let mut engine = engine(|conf| conf.network.transports = Transports::Both);
+        let outer = Ipv4Addr::new(11, 0, 0, 7);
+        for external in [7000, 7001] {
+            let requests = said(&mut engine, Instant::ZERO);
+            grant(&mut engine, &requests[0], external, outer, 3600);
+        }
+        assert_eq!(engine.cx.leases.ports().of(true), Some(7000));
+        let at = Instant::ZERO + Duration::from_secs(2700);
+        let mut refusal = said(&mut engine, at).swap_remove(0);
+        (refusal[1], refusal[3]) = (0x81, 8);
+        engine.handle_datagram(at, (ROUTER, GATEWAY_PORT).into(), &refusal);
+        let [mapping] = engine.port_mappings()[..] else { panic!("UDP alone is left") };
+        assert!(mapping.udp);
+        assert_eq!(engine.cx.leases.ports().of(true), Some(7001));
     }
 
     #[test]

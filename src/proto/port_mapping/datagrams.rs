@@ -1,16 +1,16 @@
 //! Mapping by datagrams to the router, PCP or NAT-PMP: each request is repeated, with pauses that
 //! double, until it is answered; each mapping is renewed at three quarters of its life, and asked
-//! for anew when the router has lost its memory.
+//! for anew when the router has lost its memory, or some minutes after it was refused.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use super::{Ask, Cx, Mapped, MappingEvent, MappingMethod, Outcome, Wanted};
+use super::{Ask, Cx, Mapped, MappingEvent, MappingMethod, Outcome, REST, Wanted};
 use crate::{
     base::{rng::Rng, time::Instant},
-    wire::port_mapping::{GATEWAY_PORT, nat_pmp, pcp},
+    wire::port_mapping::{GATEWAY_PORT, Transport, nat_pmp, pcp},
 };
 
 /// The first pause (RFC 6886 §3.1), and how often a router is asked that has never answered: one
@@ -70,9 +70,18 @@ struct Entry {
     nonce: [u8; 12],
     /// The outer port that is wished, or was given.
     external: u16,
-    /// What is being asked; between renewals, when the next is.
+    /// What is being asked; between renewals and after a refusal, when it is asked for next.
     repeat: Repeat,
     state: State,
+    /// It was told as mapped, and not as lost since.
+    is_told: bool,
+}
+
+impl Entry {
+    /// Whether it is asked for, or will be when it is time.
+    fn is_busy(&self) -> bool {
+        matches!(self.state, State::Asking | State::Mapped | State::Refused)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +95,14 @@ enum State {
 }
 
 impl Datagrams {
-    pub(super) fn begin(now: Instant, dialect: Dialect, wanted: &[Wanted], rng: &mut Rng) -> Self {
+    pub(super) fn begin(now: Instant, dialect: Dialect, wanted: &[Wanted], rng: &Rng) -> Self {
         let entry = |(nth, &wanted): (usize, &Wanted)| {
             let mut nonce = [0; 12];
-            rng.fill(&mut nonce);
+            let label = u64::from(wanted.port) << 1 | u64::from(wanted.transport == Transport::Udp);
+            rng.fork(label).fill(&mut nonce);
             let state = if nth == 0 { State::Asking } else { State::Waiting };
-            Entry { wanted, nonce, external: wanted.port, repeat: Repeat::now(now), state }
+            let repeat = Repeat::now(now);
+            Entry { wanted, nonce, external: wanted.port, repeat, state, is_told: false }
         };
         Self {
             dialect,
@@ -138,7 +149,7 @@ impl Datagrams {
         let lifetime =
             if removing { 0 } else { u32::try_from(cx.conf.lifetime.as_secs()).unwrap_or(3600) };
         for entry in &mut self.entries {
-            if !matches!(entry.state, State::Asking | State::Mapped) || entry.repeat.at > cx.now {
+            if !entry.is_busy() || entry.repeat.at > cx.now {
                 continue;
             }
             if entry.repeat.tries >= tries {
@@ -182,8 +193,8 @@ impl Datagrams {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let busy = |entry: &&Entry| matches!(entry.state, State::Asking | State::Mapped);
-        let entries = self.entries.iter().filter(busy).map(|entry| entry.repeat.at);
+        let entries =
+            self.entries.iter().filter(|entry| entry.is_busy()).map(|entry| entry.repeat.at);
         entries.chain(self.address_due.map(|repeat| repeat.at)).min()
     }
 
@@ -219,9 +230,7 @@ impl Datagrams {
                 }
                 self.granted(wanted, mapping.external, answer.lifetime, cx)
             }
-            // A refusal repeats no nonce that we could know it by when it is short: it is taken
-            // as one of whatever is being asked.
-            Err(refusal) => self.refused(&refusal.to_string(), cx),
+            Err(refusal) => self.refused(answer.transport, &refusal.to_string(), cx),
         }
     }
 
@@ -249,7 +258,7 @@ impl Datagrams {
                 self.handle_epoch(answer.epoch, cx.now);
                 self.granted(wanted, external, lifetime, cx)
             }
-            Err(refusal) => self.refused(&refusal.to_string(), cx),
+            Err(refusal) => self.refused(answer.transport, &refusal.to_string(), cx),
         }
     }
 
@@ -289,9 +298,9 @@ impl Datagrams {
             return self.outcome();
         }
         if external == 0 || lifetime == 0 {
-            return self.refused("the router gives no port", cx);
+            return self.refused(Some(wanted.transport), "the router gives no port", cx);
         }
-        (entry.state, entry.external) = (State::Mapped, external);
+        (entry.state, entry.external, entry.is_told) = (State::Mapped, external, true);
         let life = Duration::from_secs(lifetime.into());
         let renewal = (life.min(cx.conf.lifetime) * 3 / 4).max(LEAST_RENEWAL);
         entry.repeat = Repeat { at: cx.now + renewal, tries: 0 };
@@ -316,17 +325,25 @@ impl Datagrams {
         self.handle_timeout(cx)
     }
 
-    /// What is asked is not granted.
-    fn refused(&mut self, why: &str, cx: &mut Cx<'_>) -> Outcome {
+    /// What is asked is not granted. A short answer does not say of which transport: it is taken as
+    /// one to the first that is asked for.
+    fn refused(&mut self, of: Option<Transport>, why: &str, cx: &mut Cx<'_>) -> Outcome {
         self.has_answered = true;
-        let asking = self.entries.iter_mut().find(|entry| entry.state == State::Asking);
-        let Some(entry) = asking else { return Outcome::Going };
+        let is_meant = |entry: &&mut Entry| {
+            entry.state == State::Asking && of.is_none_or(|of| entry.wanted.transport == of)
+        };
+        let Some(entry) = self.entries.iter_mut().find(is_meant) else { return Outcome::Going };
         if self.removing {
             entry.state = State::Gone;
             return self.outcome();
         }
         let wish = entry.external;
         entry.state = State::Refused;
+        entry.repeat = Repeat { at: cx.now + REST, tries: 0 };
+        if std::mem::take(&mut entry.is_told) {
+            log::info!("the router does not map port {wish} any more: {why}");
+            cx.events.push_back(MappingEvent::Unmapped(entry.wanted.transport));
+        }
         let all =
             self.entries.iter().all(|entry| matches!(entry.state, State::Refused | State::Waiting));
         if all {

@@ -40,6 +40,8 @@ pub(crate) struct Mapped {
 pub(crate) enum MappingEvent {
     /// A port is mapped, or still is.
     Mapped(Mapped),
+    /// The port of this transport is not mapped any more; another one's may be.
+    Unmapped(Transport),
     /// What was mapped is not any more, as far as is known.
     Lost,
     /// No method works.

@@ -42,14 +42,25 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct PortMapper {
     conf: PortMappingConf,
+    /// It is only forked: a port has the same nonce each time, or a router that was out of reach
+    /// for a while would take us for another client.
     rng: Rng,
     gateway: Option<Gateway>,
     wanted: Vec<Wanted>,
     stage: Stage,
     asks: VecDeque<Ask>,
     events: VecDeque<MappingEvent>,
-    /// Everything is taken back, by then at the latest.
-    ending: Option<Instant>,
+    removal: Removal,
+}
+
+/// Whether everything is being taken back, by when at the latest, and what comes then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removal {
+    None,
+    /// Other ports are mapped.
+    Anew(Instant),
+    /// Nothing, for good.
+    End(Instant),
 }
 
 #[derive(Debug)]
@@ -77,7 +88,6 @@ enum Outcome {
 struct Cx<'a> {
     now: Instant,
     conf: &'a PortMappingConf,
-    rng: &'a mut Rng,
     gateway: Gateway,
     asks: &'a mut VecDeque<Ask>,
     events: &'a mut VecDeque<MappingEvent>,
@@ -93,26 +103,33 @@ impl PortMapper {
             stage: Stage::Idle,
             asks: VecDeque::new(),
             events: VecDeque::new(),
-            ending: None,
+            removal: Removal::None,
         }
     }
 
     // The owner's verbs.
 
-    /// These are to be mapped, and no others.
+    /// These are to be mapped, and no others: what was mapped before is taken back first, within
+    /// [`PortMappingConf::remove_timeout`].
     pub(crate) fn want(&mut self, now: Instant, wanted: Vec<Wanted>) {
-        if self.wanted != wanted && self.ending.is_none() {
+        if self.wanted != wanted && !self.is_ending() {
             self.wanted = wanted;
-            self.begin(now);
+            if self.removal == Removal::None {
+                self.removal = Removal::Anew(now + self.conf.remove_timeout);
+                self.take_back(now);
+            }
         }
     }
 
     /// Takes everything back, within [`PortMappingConf::remove_timeout`].
     pub(crate) fn stop(&mut self, now: Instant) {
-        if self.ending.is_some() {
-            return;
+        if !self.is_ending() {
+            self.removal = Removal::End(now + self.conf.remove_timeout);
+            self.take_back(now);
         }
-        self.ending = Some(now + self.conf.remove_timeout);
+    }
+
+    fn take_back(&mut self, now: Instant) {
         self.with(now, |stage, cx| match stage {
             Stage::Datagrams(line) => line.remove(cx),
             Stage::Upnp(upnp) => upnp.remove(cx),
@@ -122,14 +139,14 @@ impl PortMapper {
 
     /// Whether nothing is left to be taken back.
     pub(crate) fn is_over(&self) -> bool {
-        self.ending.is_some() && matches!(self.stage, Stage::Idle)
+        self.is_ending() && matches!(self.stage, Stage::Idle)
     }
 
     // Inputs.
 
     /// The router is this one, or there is none.
     pub(crate) fn handle_gateway(&mut self, now: Instant, gateway: Option<Gateway>) {
-        if self.gateway != gateway && self.ending.is_none() {
+        if self.gateway != gateway && !self.is_ending() {
             self.gateway = gateway;
             self.begin(now);
         }
@@ -174,8 +191,8 @@ impl PortMapper {
 
     /// Time went by.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.ending.is_some_and(|at| at <= now) {
-            return self.end();
+        if self.removal.by().is_some_and(|at| at <= now) {
+            return self.removed(now);
         }
         if let Stage::Resting(until) = self.stage {
             if until <= now {
@@ -201,7 +218,7 @@ impl PortMapper {
             Stage::Upnp(upnp) => upnp.poll_timeout(),
             Stage::Resting(until) => Some(*until),
         };
-        own.into_iter().chain(self.ending).min()
+        own.into_iter().chain(self.removal.by()).min()
     }
 
     /// What the owner must do next.
@@ -231,18 +248,26 @@ impl PortMapper {
             upnp.abandon(&mut self.asks);
         }
         self.events.push_back(MappingEvent::Lost);
-        self.stage = Stage::Idle;
+        (self.stage, self.removal) = (Stage::Idle, Removal::None);
         if self.gateway.is_some() && !self.wanted.is_empty() {
-            let line = Datagrams::begin(now, Dialect::Pcp, &self.wanted, &mut self.rng);
+            let line = Datagrams::begin(now, Dialect::Pcp, &self.wanted, &self.rng);
             self.stage = Stage::Datagrams(line);
         }
     }
 
-    fn end(&mut self) {
+    /// Everything was taken back, or there is no more time for it.
+    fn removed(&mut self, now: Instant) {
+        if !self.is_ending() {
+            return self.begin(now);
+        }
         if let Stage::Upnp(upnp) = &mut self.stage {
             upnp.abandon(&mut self.asks);
         }
         self.stage = Stage::Idle;
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.removal, Removal::End(_))
     }
 
     fn with_upnp(&mut self, now: Instant, act: impl FnOnce(&mut Upnp, &mut Cx<'_>) -> Outcome) {
@@ -254,37 +279,49 @@ impl PortMapper {
 
     /// Tells the method something and does what follows.
     fn with(&mut self, now: Instant, act: impl FnOnce(&mut Stage, &mut Cx<'_>) -> Outcome) {
-        let Self { conf, rng, gateway, stage, asks, events, .. } = self;
+        let Self { conf, gateway, stage, asks, events, .. } = self;
         let Some(gateway) = *gateway else {
-            if self.ending.is_some() {
-                self.end();
+            if self.removal != Removal::None {
+                self.removed(now);
             }
             return;
         };
-        let outcome = act(stage, &mut Cx { now, conf, rng, gateway, asks, events });
+        let outcome = act(stage, &mut Cx { now, conf, gateway, asks, events });
         match outcome {
             Outcome::Going => {}
-            _ if self.ending.is_some() => self.end(),
-            Outcome::Removed => self.stage = Stage::Idle,
-            Outcome::Failed(why) => self.next_method(now, why),
+            Outcome::Failed(why) if self.removal == Removal::None => self.next_method(now, why),
+            Outcome::Failed(_) | Outcome::Removed => self.removed(now),
         }
     }
 
     /// A method does not work: the next one may.
     fn next_method(&mut self, now: Instant, why: String) {
+        // It may not get all that this one had.
+        self.events.push_back(MappingEvent::Lost);
         self.stage = match &self.stage {
             // Some that speak NAT-PMP alone say nothing to PCP.
             Stage::Datagrams(line) if line.dialect() == Dialect::Pcp => {
                 let wanted = &self.wanted;
-                Stage::Datagrams(Datagrams::begin(now, Dialect::NatPmp, wanted, &mut self.rng))
+                Stage::Datagrams(Datagrams::begin(now, Dialect::NatPmp, wanted, &self.rng))
             }
-            Stage::Datagrams(_) => Stage::Upnp(Box::new(Upnp::begin(now, &self.wanted))),
+            Stage::Datagrams(_) => {
+                let rng = self.rng.fork(now.as_micros());
+                Stage::Upnp(Box::new(Upnp::begin(now, &self.wanted, rng)))
+            }
             _ => {
-                self.events.push_back(MappingEvent::Lost);
                 self.events.push_back(MappingEvent::Failed { why, retry_in: REST });
                 Stage::Resting(now + REST)
             }
         };
+    }
+}
+
+impl Removal {
+    fn by(self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Anew(at) | Self::End(at) => Some(at),
+        }
     }
 }
 

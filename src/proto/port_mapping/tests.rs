@@ -185,7 +185,9 @@ fn silent_router_is_searched_by_upnp_and_then_left_alone() {
     assert_eq!(to((ROUTER, GATEWAY_PORT).into()), 9);
     assert_eq!(to(ssdp::GROUP), 8);
     let events = rig.events();
-    assert!(matches!(&events[..], [MappingEvent::Lost, MappingEvent::Failed { .. }]), "{events:?}");
+    let ends = [MappingEvent::Lost, MappingEvent::Lost, MappingEvent::Lost];
+    let Some((MappingEvent::Failed { .. }, before)) = events.split_last() else { panic!() };
+    assert_eq!(before, ends, "one for each method");
     rig.pass(Duration::from_secs(500));
     assert_eq!(rig.asks(), []);
     rig.pass(Duration::from_secs(100));
@@ -421,4 +423,139 @@ fn another_router_is_asked_from_the_beginning() {
     assert!(pcp::decode(data).is_none() && data.len() == 60);
     rig.mapper.handle_gateway(rig.now, None);
     assert_eq!((rig.events(), rig.mapper.poll_timeout()), (vec![MappingEvent::Lost], None));
+}
+
+// What is not granted any more, or not wanted.
+
+/// A rig whose router maps both by PCP, and the first request.
+fn mapped() -> (Rig, Vec<u8>) {
+    let mut rig = Rig::new();
+    let first = rig.said().remove(0);
+    rig.grant_pcp(&first, 7000, 3600, 10);
+    let second = rig.said().remove(0);
+    rig.grant_pcp(&second, 7000, 3600, 10);
+    assert_eq!(rig.mapped(), [(Transport::Tcp, 7000), (Transport::Udp, 7000)]);
+    (rig, first)
+}
+
+#[test]
+fn refused_renewal_is_told_and_asked_for_again_later() {
+    let (mut rig, _) = mapped();
+    rig.pass(Duration::from_secs(2700));
+    let [tcp, udp] = &rig.said()[..] else { panic!("both are renewed") };
+    // Code 8: it has no room for more.
+    let mut refused = udp.clone();
+    (refused[1], refused[3]) = (0x81, 8);
+    rig.hear(&refused);
+    assert_eq!(rig.events(), [MappingEvent::Unmapped(Transport::Udp)]);
+    rig.grant_pcp(tcp, 7000, 3600, 2710);
+    assert_eq!(rig.mapped(), [(Transport::Tcp, 7000)]);
+    rig.pass(REST.saturating_sub(Duration::from_secs(1)));
+    assert_eq!(rig.asks(), []);
+    rig.pass(Duration::from_secs(1));
+    let [again] = &rig.said()[..] else { panic!("what was refused is asked for alone") };
+    assert_eq!(again[24..], udp[24..]);
+    rig.grant_pcp(again, 7000, 3600, 3310);
+    assert_eq!(rig.mapped(), [(Transport::Udp, 7000)]);
+}
+
+#[test]
+fn next_method_does_not_inherit_what_the_former_had() {
+    let (mut rig, _) = mapped();
+    rig.pass(Duration::from_secs(2700 + 128));
+    assert_eq!(rig.events(), [MappingEvent::Lost], "no renewal was answered");
+    let mut said = rig.asks().into_iter().filter_map(|ask| match ask {
+        Ask::Datagram { data, .. } if data.len() == 12 => Some(data),
+        _ => None,
+    });
+    let tcp = said.next_back().unwrap();
+    rig.grant_nat_pmp(&tcp, 7000, 3600, 9);
+    rig.said();
+    rig.hear(&[0, 129, 0, 4, 0, 0, 0, 9]);
+    assert_eq!(rig.mapped(), [(Transport::Tcp, 7000)]);
+}
+
+#[test]
+fn upnp_keeps_one_port_where_the_other_is_refused() {
+    let mut rig = searching();
+    rig.describe("/ctl");
+    rig.call("GetExternalIPAddress");
+    rig.answer(200, ADDRESS);
+    rig.call("AddPortMapping");
+    rig.answer(200, "<x/>");
+    rig.call("AddPortMapping");
+    rig.events();
+    rig.fault(606);
+    assert_eq!(rig.mapped(), [(Transport::Tcp, 6881)]);
+    rig.asks();
+    // The other way round: what is not renewed is taken back.
+    rig.pass(REST);
+    rig.call("GetExternalIPAddress");
+    rig.answer(200, ADDRESS);
+    rig.call("AddPortMapping");
+    rig.fault(606);
+    assert_eq!(rig.events(), [MappingEvent::Unmapped(Transport::Tcp)]);
+    assert!(rig.call("DeletePortMapping").contains("<NewProtocol>TCP</NewProtocol>"));
+    rig.answer(200, "<x/>");
+    assert!(rig.call("AddPortMapping").contains("<NewProtocol>UDP</NewProtocol>"));
+    rig.answer(200, "<x/>");
+    assert_eq!(rig.mapped(), [(Transport::Udp, 6881)]);
+    rig.asks();
+    rig.mapper.stop(rig.now);
+    assert!(rig.call("DeletePortMapping").contains("<NewProtocol>UDP</NewProtocol>"));
+    rig.answer(200, "<x/>");
+    assert!(rig.mapper.is_over());
+}
+
+#[test]
+fn upnp_that_renews_nothing_has_failed() {
+    let mut rig = searching();
+    rig.describe("/ctl");
+    for status in [200, 500] {
+        rig.call("GetExternalIPAddress");
+        rig.answer(200, ADDRESS);
+        for call in ["AddPortMapping", "DeletePortMapping", "AddPortMapping", "DeletePortMapping"] {
+            if status == 500 || call == "AddPortMapping" {
+                rig.call(call);
+                rig.answer(status, "<x/>");
+            }
+        }
+        rig.asks();
+        let is_failed = rig.events().iter().any(|e| matches!(e, MappingEvent::Failed { .. }));
+        assert_eq!(is_failed, status == 500);
+        rig.pass(Duration::from_secs(2700));
+    }
+}
+
+#[test]
+fn former_ports_are_taken_back_before_others_are_mapped() {
+    let others = [Transport::Tcp, Transport::Udp].map(|of| Wanted { transport: of, port: 6882 });
+    for is_silent in [false, true] {
+        let (mut rig, first) = mapped();
+        rig.mapper.want(rig.now, others.to_vec());
+        let ends = rig.said();
+        let of_old = |end: &Vec<u8>| end[4..8] == [0; 4] && end[40..42] == 6881u16.to_be_bytes();
+        assert!(ends.len() == 2 && ends.iter().all(of_old), "{ends:?}");
+        if is_silent {
+            rig.pass(PortMappingConf::default().remove_timeout);
+        } else {
+            for end in &ends {
+                rig.grant_pcp(end, 7000, 0, 11);
+            }
+        }
+        assert_eq!(rig.events(), [MappingEvent::Lost]);
+        let begun = rig.said().pop().unwrap();
+        assert_eq!(begun[40..42], 6882u16.to_be_bytes());
+        assert_ne!(begun[24..36], first[24..36], "another port has another nonce");
+    }
+}
+
+#[test]
+fn router_that_comes_back_hears_the_same_nonces() {
+    let (mut rig, first) = mapped();
+    rig.mapper.handle_gateway(rig.now, None);
+    rig.pass(Duration::from_secs(30));
+    rig.mapper.handle_gateway(rig.now, Some(Gateway { addr: ROUTER, local: LOCAL }));
+    let again = rig.said().remove(0);
+    assert_eq!(again, first, "the router would take us for another client");
 }

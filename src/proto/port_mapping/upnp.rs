@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Ask, Cx, Mapped, MappingEvent, MappingMethod, Outcome, Wanted};
+use super::{Ask, Cx, Mapped, MappingEvent, MappingMethod, Outcome, REST, Wanted};
 use crate::{
-    base::time::Instant,
+    base::{rng::Rng, time::Instant},
     proto::http::{Get, Post, Request},
     wire::{
         port_mapping::{
@@ -53,6 +53,9 @@ pub(super) struct Upnp {
     /// The router's mappings last for ever.
     is_permanent: bool,
     made: Vec<Wanted>,
+    /// Why one of them was not made this time, although another is there.
+    refusal: Option<String>,
+    rng: Rng,
     get: Option<Box<Get>>,
     removing: bool,
 }
@@ -84,11 +87,13 @@ enum Step {
     Add(usize),
     /// One that was made is taken back, since not all could be: another outer port is tried.
     TakeBack,
+    /// The nth, which the router does not renew, is taken back.
+    Drop(usize),
     Remove,
 }
 
 impl Upnp {
-    pub(super) fn begin(now: Instant, wanted: &[Wanted]) -> Self {
+    pub(super) fn begin(now: Instant, wanted: &[Wanted], rng: Rng) -> Self {
         Self {
             state: State::Searching { at: now, searches: 0 },
             external: wanted.first().map_or(0, |wanted| wanted.port),
@@ -98,6 +103,8 @@ impl Upnp {
             ports_tried: 0,
             is_permanent: false,
             made: Vec::new(),
+            refusal: None,
+            rng,
             get: None,
             removing: false,
         }
@@ -134,7 +141,7 @@ impl Upnp {
             return Outcome::Removed;
         }
         // A call that is on its way may yet have made one: its answer is waited for.
-        if let State::Calling { step: Step::Add(_), .. } = self.state {
+        if let State::Calling { step: Step::Add(_) | Step::Drop(_), .. } = self.state {
             return Outcome::Going;
         }
         self.remove_next(cx)
@@ -301,17 +308,9 @@ impl Upnp {
                 {
                     self.made.push(wanted);
                 }
-                if self.removing {
-                    return self.remove_next(cx);
-                }
-                if nth + 1 < self.wanted.len() {
-                    return self.call(Step::Add(nth + 1), cx);
-                }
-                self.tell(cx);
-                let life = if self.is_permanent { LOOK_AGAIN } else { cx.conf.lifetime * 3 / 4 };
-                self.state = State::Mapped(cx.now + life);
-                Outcome::Going
+                self.add_next(nth, cx)
             }
+            Step::Drop(nth) => self.add_next(nth, cx),
             Step::Add(_) if self.removing => self.remove_next(cx),
             Step::Add(nth) => match soap::error_code(text) {
                 Some(ONLY_PERMANENT) if !self.is_permanent => {
@@ -331,10 +330,42 @@ impl Upnp {
         }
     }
 
+    /// What follows the nth port.
+    fn add_next(&mut self, nth: usize, cx: &mut Cx<'_>) -> Outcome {
+        if self.removing {
+            return self.remove_next(cx);
+        }
+        if nth + 1 < self.wanted.len() {
+            return self.call(Step::Add(nth + 1), cx);
+        }
+        let refusal = self.refusal.take();
+        if self.made.is_empty() {
+            return self.failed(&refusal.unwrap_or_default(), cx);
+        }
+        self.tell(cx);
+        let life = if self.is_permanent { LOOK_AGAIN } else { cx.conf.lifetime * 3 / 4 };
+        let pause = if refusal.is_some() { life.min(REST) } else { life };
+        self.state = State::Mapped(cx.now + pause);
+        Outcome::Going
+    }
+
+    /// The nth port is not made, but another is there, which is of use without it.
+    fn refused(&mut self, nth: usize, why: &str, cx: &mut Cx<'_>) -> Outcome {
+        log::info!("the router does not map one of our ports: {why}");
+        self.refusal = Some(why.to_owned());
+        let Some(&wanted) = self.wanted.get(nth) else { return Outcome::Going };
+        cx.events.push_back(MappingEvent::Unmapped(wanted.transport));
+        let Some(at) = self.made.iter().position(|made| *made == wanted) else {
+            return self.add_next(nth, cx);
+        };
+        self.made.remove(at);
+        self.call(Step::Drop(nth), cx)
+    }
+
     /// Another outer port is tried, beyond those that are reserved.
     fn next_port(&mut self, cx: &mut Cx<'_>) -> Outcome {
         self.ports_tried += 1;
-        let port = 10_000 + cx.rng.below(50_000);
+        let port = 10_000 + self.rng.below(50_000);
         self.external = u16::try_from(port).unwrap_or(self.external);
         self.call(Step::Add(0), cx)
     }
@@ -364,7 +395,10 @@ impl Upnp {
     }
 
     fn call_of(&self, step: Step, cx: &Cx<'_>) -> Call {
-        let of = |wanted: Option<&Wanted>| wanted.map(|wanted| wanted.transport);
+        let delete = |wanted: Option<&Wanted>| match wanted {
+            Some(wanted) => Call::Delete { transport: wanted.transport, external: self.external },
+            None => Call::GetExternalAddress,
+        };
         match step {
             Step::Address => Call::GetExternalAddress,
             Step::Add(nth) => match self.wanted.get(nth) {
@@ -381,15 +415,19 @@ impl Upnp {
                 },
                 None => Call::GetExternalAddress,
             },
-            Step::TakeBack | Step::Remove => match of(self.made.last()) {
-                Some(transport) => Call::Delete { transport, external: self.external },
-                None => Call::GetExternalAddress,
-            },
+            Step::TakeBack | Step::Remove => delete(self.made.last()),
+            Step::Drop(nth) => delete(self.wanted.get(nth)),
         }
     }
 
     /// It does not work; what was mapped may have been lost with it.
-    fn failed(&mut self, why: &str, _: &mut Cx<'_>) -> Outcome {
+    fn failed(&mut self, why: &str, cx: &mut Cx<'_>) -> Outcome {
+        if let State::Calling { step: Step::Add(nth), .. } = self.state
+            && !self.made.is_empty()
+            && !self.removing
+        {
+            return self.refused(nth, why, cx);
+        }
         self.get = None;
         self.state = State::Searching { at: Instant::from_micros(u64::MAX), searches: SEARCHES };
         if self.removing { Outcome::Removed } else { Outcome::Failed(why.to_owned()) }

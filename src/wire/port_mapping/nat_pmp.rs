@@ -34,6 +34,8 @@ pub enum Refusal {
 pub struct Answer {
     /// Seconds since the router forgot its mappings; less than before means that it has again.
     pub epoch: u32,
+    /// What was asked for; `None` for the outer address.
+    pub transport: Option<Transport>,
     /// What it says.
     pub body: Result<Body, Refusal>,
 }
@@ -85,22 +87,27 @@ pub fn decode(data: &[u8]) -> Option<Answer> {
         5 => Some(Refusal::Opcode),
         other => Some(Refusal::Other(other)),
     };
+    let transport = match opcode {
+        129 => Some(Transport::Udp),
+        130 => Some(Transport::Tcp),
+        _ => None,
+    };
     if let Some(refusal) = refusal {
-        return Some(Answer { epoch, body: Err(refusal) });
+        return Some(Answer { epoch, transport, body: Err(refusal) });
     }
-    let body = match opcode {
-        128 => Body::Address(Ipv4Addr::from(*rest.first_chunk::<4>()?)),
-        _ => {
+    let body = match transport {
+        None => Body::Address(Ipv4Addr::from(*rest.first_chunk::<4>()?)),
+        Some(transport) => {
             let &[a, b, c, d, l1, l2, l3, l4] = rest.first_chunk::<8>()?;
             Body::Mapped {
-                transport: if *opcode == 129 { Transport::Udp } else { Transport::Tcp },
+                transport,
                 internal: u16::from_be_bytes([a, b]),
                 external: u16::from_be_bytes([c, d]),
                 lifetime: u32::from_be_bytes([l1, l2, l3, l4]),
             }
         }
     };
-    Some(Answer { epoch, body: Ok(body) })
+    Some(Answer { epoch, transport, body: Ok(body) })
 }
 
 /// Whether an answer says that the router speaks no PCP (RFC 6887 §A): it is one of NAT-PMP.
@@ -126,17 +133,18 @@ mod tests {
         assert_eq!(request, [0, 2, 0, 0, 0x1A, 0xE1, 0x1A, 0xE1, 0, 0, 0x0E, 0x10]);
         let answer = [0, 128, 0, 0, 0, 0, 0, 9, 203, 0, 113, 7];
         let body = Ok(Body::Address(Ipv4Addr::new(203, 0, 113, 7)));
-        assert_eq!(decode(&answer), Some(Answer { epoch: 9, body }));
+        assert_eq!(decode(&answer), Some(Answer { epoch: 9, transport: None, body }));
         let mapped = [0, 129, 0, 0, 0, 0, 0, 9, 0x1A, 0xE1, 0x1A, 0xE2, 0, 0, 0x0E, 0x10];
         let transport = Transport::Udp;
-        let body = Body::Mapped { transport, internal: 6881, external: 6882, lifetime: 3600 };
-        assert_eq!(decode(&mapped), Some(Answer { epoch: 9, body: Ok(body) }));
+        let body = Ok(Body::Mapped { transport, internal: 6881, external: 6882, lifetime: 3600 });
+        let transport = Some(transport);
+        assert_eq!(decode(&mapped), Some(Answer { epoch: 9, transport, body }));
         for cut in 0..mapped.len() {
             assert_eq!(decode(&mapped[..cut]), None);
         }
         let refused = [0, 130, 0, 2, 0, 0, 0, 9];
-        let body = Err(Refusal::NotAuthorized);
-        assert_eq!(decode(&refused), Some(Answer { epoch: 9, body }));
+        let (transport, body) = (Some(Transport::Tcp), Err(Refusal::NotAuthorized));
+        assert_eq!(decode(&refused), Some(Answer { epoch: 9, transport, body }));
         assert_eq!(decode(&[0, 2, 0, 0, 0, 0, 0, 9]), None, "a request");
         assert!(refuses_version(&[0, 129, 0, 1, 0, 0, 0, 0]));
     }

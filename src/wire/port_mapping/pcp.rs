@@ -63,6 +63,8 @@ pub struct Answer {
     pub epoch: u32,
     /// Seconds: how long the mapping lasts, or the refusal.
     pub lifetime: u32,
+    /// What was asked for, if the answer repeats it. A short refusal does not.
+    pub transport: Option<Transport>,
     /// What it says.
     pub body: Result<Mapping, Refusal>,
 }
@@ -103,27 +105,23 @@ pub fn decode(data: &[u8]) -> Option<Answer> {
         12 => Some(Refusal::AddressMismatch),
         other => Some(Refusal::Other(other)),
     };
+    let transport = rest.get(12).and_then(|&protocol| transport(protocol));
     if let Some(refusal) = refusal {
-        return Some(Answer { epoch, lifetime, body: Err(refusal) });
+        return Some(Answer { epoch, lifetime, transport, body: Err(refusal) });
     }
     let map = rest.get(..MAP_LEN - HEADER_LEN)?;
     let (&nonce, map) = map.split_first_chunk::<12>()?;
-    let &[protocol, _, _, _, i1, i2, x1, x2, ref address @ ..] = map else { return None };
-    let transport = match protocol {
-        6 => Transport::Tcp,
-        17 => Transport::Udp,
-        _ => return None,
-    };
+    let &[_, _, _, _, i1, i2, x1, x2, ref address @ ..] = map else { return None };
     let address = Ipv6Addr::from(*address.first_chunk::<16>()?);
     let body = Ok(Mapping {
         nonce,
-        transport,
+        transport: transport?,
         internal: u16::from_be_bytes([i1, i2]),
         external: u16::from_be_bytes([x1, x2]),
         address: IpAddr::from(address).to_canonical(),
         lifetime,
     });
-    Some(Answer { epoch, lifetime, body })
+    Some(Answer { epoch, lifetime, transport, body })
 }
 
 /// Whether an answer, of any version, says that the router does not speak this one.
@@ -135,6 +133,14 @@ fn as_v6(ip: IpAddr) -> Ipv6Addr {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
+    }
+}
+
+fn transport(protocol: u8) -> Option<Transport> {
+    match protocol {
+        6 => Some(Transport::Tcp),
+        17 => Some(Transport::Udp),
+        _ => None,
     }
 }
 
@@ -176,14 +182,16 @@ mod tests {
         let mut answer = map_request("0.0.0.0".parse().unwrap(), &mapping());
         answer[1] |= 0x80;
         answer[8..24].copy_from_slice(&[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let read = Answer { epoch: 5, lifetime: 3600, body: Ok(mapping()) };
+        let transport = Some(Transport::Udp);
+        let read = Answer { epoch: 5, lifetime: 3600, transport, body: Ok(mapping()) };
         assert_eq!(decode(&answer), Some(read));
         for cut in 0..answer.len() {
             assert_eq!(decode(&answer[..cut]), None, "cut at {cut}");
         }
         answer[3] = 12;
         let refused = decode(&answer[..24]).unwrap();
-        assert_eq!(refused.body, Err(Refusal::AddressMismatch));
+        assert_eq!((refused.transport, refused.body), (None, Err(Refusal::AddressMismatch)));
+        assert_eq!(decode(&answer).unwrap().transport, transport);
         answer[1] = 1;
         assert_eq!(decode(&answer), None, "a request");
         assert!(refuses_version(&[0, 128, 0, 1, 0, 0, 0, 0]), "of NAT-PMP");
