@@ -34,10 +34,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = pico_args::Arguments::from_env();
     let command = args.subcommand()?.unwrap_or_default();
     let folder: std::path::PathBuf = args.free_from_str()?;
+    let usage = "session_bench make FOLDER COUNT [TRACKER] | run FOLDER [SECONDS]";
     match command.as_str() {
-        "make" => make(&folder, args.free_from_str()?, args.opt_free_from_str()?),
-        "run" => run(&folder, args.opt_free_from_str()?.unwrap_or(10)),
-        _ => Err("session_bench make FOLDER COUNT [TRACKER] | run FOLDER [SECONDS]".into()),
+        "make" => {
+            let (count, tracker) = (args.free_from_str()?, args.opt_free_from_str()?);
+            if args.finish().is_empty() { make(&folder, count, tracker) } else { Err(usage.into()) }
+        }
+        "run" => {
+            let seconds = args.opt_free_from_str()?.unwrap_or(10);
+            if args.finish().is_empty() { run(&folder, seconds) } else { Err(usage.into()) }
+        }
+        _ => Err(usage.into()),
     }
 }
 

@@ -230,7 +230,9 @@ pub enum Alert {
         /// Its path below the download folder.
         path: PathBuf,
     },
-    /// A file could not be renamed, and is where it was. Never dropped.
+    /// A file could not be renamed, and is where it was. It is also told of each name that a magnet
+    /// link was added with ([`TorrentParams::renames`](crate::TorrentParams::renames)), if one of
+    /// them turns out not to fit its files: then none is used. Never dropped.
     FileRenameFailed {
         /// The torrent.
         torrent: TorrentId,

@@ -113,8 +113,13 @@ pub fn peers(args: &mut Args) -> Result<Vec<SocketAddr>, Problem> {
     Ok(peers)
 }
 
-/// Bytes per second, perhaps in KiB, MiB or GiB; zero is no limit.
+/// Bytes per second, perhaps in KiB, MiB or GiB; zero is no limit, as is none given.
 pub fn rate(args: &mut Args, option: &'static str) -> Result<Option<Rate>, Problem> {
+    Ok(given_rate(args, option)?.flatten())
+}
+
+/// The same where it matters whether one was given: `Some(None)` lifts a limit.
+pub fn given_rate(args: &mut Args, option: &'static str) -> Result<Option<Option<Rate>>, Problem> {
     let rate = |arg: &str| {
         let (number, unit) = match arg.strip_suffix(['K', 'k']) {
             Some(number) => (number, 1 << 10),
@@ -127,7 +132,7 @@ pub fn rate(args: &mut Args, option: &'static str) -> Result<Option<Rate>, Probl
             number.parse().map_err(|_| "a rate is a number, perhaps followed by K, M or G")?;
         Ok::<_, &str>(Rate::new(number.saturating_mul(unit)))
     };
-    Ok(args.options.opt_value_from_fn(option, rate).map_err(|e| usage(option, &e))?.flatten())
+    args.options.opt_value_from_fn(option, rate).map_err(|e| usage(option, &e))
 }
 
 /// What is left when all options were taken. A lone `-` is no option.

@@ -2,12 +2,18 @@
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Why a line could not be written. Programs look at it when they end, since none of them can do
 /// anything about it before.
 static LOST: Mutex<Option<String>> = Mutex::new(None);
+
+/// Whether the reader of stdout has gone.
+static GONE: AtomicBool = AtomicBool::new(false);
 
 /// A line to stdout.
 pub fn print(line: &str) {
@@ -22,11 +28,19 @@ pub fn bytes(bytes: &[u8]) {
 
 /// Remembers a failure. A reader that has seen enough and went away is none.
 pub fn note(result: io::Result<()>) {
-    if let Err(e) = result
-        && e.kind() != io::ErrorKind::BrokenPipe
-    {
-        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e.to_string());
+    match result {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => GONE.store(true, Ordering::Relaxed),
+        Err(e) => {
+            LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e.to_string());
+        }
     }
+}
+
+/// Whether no line is read any more: what only prints may end.
+#[allow(dead_code, reason = "not all programs print all the time")]
+pub fn is_in_vain() -> bool {
+    GONE.load(Ordering::Relaxed) || lost().is_some()
 }
 
 /// Why something could not be printed, if that happened.

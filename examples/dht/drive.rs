@@ -20,6 +20,7 @@ use cratetorrent::{
     wire::krpc::Family,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     args::Options,
@@ -57,6 +58,17 @@ pub struct Driver {
     lost_names: BTreeSet<(String, u16)>,
 }
 
+/// A socket for this address alone: one of IPv6 leaves IPv4 to a socket of its own, also on the
+/// same port.
+fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
 impl Driver {
     pub fn new(options: &Options, look: &Look) -> Result<Self, Problem> {
         let mut conf = DhtConf::default();
@@ -77,7 +89,7 @@ impl Driver {
         for &addr in &options.listen {
             let cannot =
                 |e: io::Error| Problem::new(format!("--listen: cannot listen on {addr}: {e}"));
-            let socket = Arc::new(UdpSocket::bind(addr).map_err(cannot)?);
+            let socket = Arc::new(bind(addr).map_err(cannot)?);
             look.listening(socket.local_addr().map_err(cannot)?);
             let (reader, tell) = (socket.clone(), tell.clone());
             thread::spawn(move || read(&reader, &tell));

@@ -47,6 +47,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         beside,
         net,
     };
+    if let Some(unknown) = args.finish().first() {
+        return Err(format!("{} is no option of this program", unknown.display()).into());
+    }
     let figures = measure(&plan);
     println!("{figures}");
     if trace {

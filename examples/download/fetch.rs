@@ -370,6 +370,10 @@ impl Fetch {
                     MetadataProgress { offer: peers, rest: resting, have, total, nodes };
             }
             Alert::MetadataReceived { .. } => self.learn()?,
+            // A name that was asked for does not fit what the link stands for.
+            Alert::FileRenameFailed { file, error, .. } => {
+                return Err(Problem::usage(format!("file {file}: {error}")));
+            }
             Alert::MetadataRefused { error, .. } => return Err(Problem::new(error)),
             Alert::NoPeers { no_peers, .. } => {
                 self.progress.say(&no_peers.to_string());

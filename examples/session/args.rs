@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use cratetorrent::Limits;
+use cratetorrent::Rate;
 
 use crate::{
     command,
     common::{
         Problem,
-        args::{Args, free, path, rate, value},
+        args::{Args, free, given_rate, path, value},
         listen::{self, Place},
     },
 };
@@ -54,7 +54,9 @@ pub struct Options {
     pub downloads: PathBuf,
     pub place: Place,
     pub blocklist: Option<PathBuf>,
-    pub limits: Limits,
+    /// Limits, where they were given; inside, `None` lifts one.
+    pub down: Option<Option<Rate>>,
+    pub up: Option<Option<Rate>>,
     pub active: Option<usize>,
     pub seeds: Option<usize>,
     pub json: bool,
@@ -64,8 +66,8 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let downloads = path(&mut args, "--downloads")?;
     let place = Place::parse(&mut args)?;
     let blocklist = path(&mut args, "--blocklist")?;
-    let limits =
-        Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
+    let down = given_rate(&mut args, "--limit-down")?;
+    let up = given_rate(&mut args, "--limit-up")?;
     let json = args.contains("--json");
     let (active, seeds) = (value(&mut args, "--active")?, value(&mut args, "--seeds")?);
     let dir = match free(args)?.as_slice() {
@@ -76,5 +78,5 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
         many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
     };
     let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));
-    Ok(Options { dir, downloads, place, blocklist, limits, active, seeds, json })
+    Ok(Options { dir, downloads, place, blocklist, down, up, active, seeds, json })
 }

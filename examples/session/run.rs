@@ -59,7 +59,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 
 /// Starts the engine, and knows the torrents that it has already.
 fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
-    let Options { dir, downloads, place, blocklist, limits, active, seeds, json: _ } = options;
+    let Options { dir, downloads, place, blocklist, down, up, active, seeds, json: _ } = options;
     std::fs::create_dir_all(&dir)
         .map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
     let absolute = |path| std::path::absolute(path).map_err(Problem::of);
@@ -75,8 +75,9 @@ fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
     }
     // What the folder remembers holds, unless this start says otherwise.
     let known = engine.call(move |engine| {
-        if limits != Limits::default() {
-            engine.set_limits(limits);
+        if down.is_some() || up.is_some() {
+            let now = engine.limits();
+            engine.set_limits(Limits { down: down.unwrap_or(now.down), up: up.unwrap_or(now.up) });
         }
         if active.is_some() || seeds.is_some() {
             let now = engine.active_limits();
@@ -145,7 +146,8 @@ impl Shell {
                     Ok(Some(Command::Wait { which, limit })) => {
                         wait = Some(Wait {
                             which,
-                            until: limit.map(|limit| Instant::now() + limit),
+                            // One that is too long for the clock is none.
+                            until: limit.and_then(|limit| Instant::now().checked_add(limit)),
                             mark: None,
                         });
                     }

@@ -16,7 +16,7 @@ use std::{
 
 use cratetorrent::sim::explore::{self, Failure, Outcome, Plan};
 
-use crate::common::Problem;
+use crate::common::{Problem, output};
 
 /// How often it says that it is still there.
 const NEWS: Duration = Duration::from_secs(30);
@@ -66,12 +66,12 @@ fn try_plan(plan: &Plan) -> Result<Outcome, Box<Failure>> {
 pub fn run_plan(plan: &Plan) -> Result<ExitCode, Problem> {
     match explore::run_aloud(plan) {
         Ok(outcome) => {
-            println!(
+            say!(
                 "all is well after {} events, at {:.3} s",
                 outcome.events,
                 outcome.end.as_micros() as f64 / 1e6
             );
-            println!("transcript {:016x}", outcome.transcript);
+            say!("transcript {:016x}", outcome.transcript);
             Ok(ExitCode::SUCCESS)
         }
         Err(failure) => Err(Problem::new(failure.to_string())),
@@ -85,7 +85,7 @@ pub fn run(options: &Explore) -> Result<ExitCode, Problem> {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs() % 1_000_000_000 * 1000);
     let seeds = options.seeds.clone().unwrap_or(clock..=u64::MAX);
-    println!("seeds from {}", seeds.start());
+    say!("seeds from {}", seeds.start());
     let (next, stop) = (AtomicU64::new(*seeds.start()), AtomicBool::new(false));
     let (tx, rx) = mpsc::channel();
     let mut done = Tally::default();
@@ -123,19 +123,20 @@ pub fn run(options: &Explore) -> Result<ExitCode, Problem> {
             for (seed, since, told) in busy.iter_mut().flatten() {
                 if !*told && since.elapsed() > LONG {
                     *told = true;
-                    println!("seed {seed} has been running for {} s", since.elapsed().as_secs());
+                    say!("seed {seed} has been running for {} s", since.elapsed().as_secs());
                 }
             }
             if Instant::now() > news {
                 news += NEWS;
-                println!("{}", done.text(begun));
+                say!("{}", done.text(begun));
             }
-            if options.time.is_some_and(|time| begun.elapsed() > time) {
+            // Without a reader a run without an end would go on for ever.
+            if options.time.is_some_and(|time| begun.elapsed() > time) || output::is_in_vain() {
                 stop.store(true, Ordering::Relaxed);
             }
         }
     });
-    println!("{}", done.text(begun));
+    say!("{}", done.text(begun));
     Ok(if done.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -176,21 +177,18 @@ impl Tally {
 
 /// Tells of a failure, makes it small, and tells how to see it again.
 fn report(seed: u64, failure: &Failure) {
-    println!(
+    say!(
         "\nseed {seed} fails: {}{}",
         failure.what,
         failure.details.lines().next().unwrap_or_default()
     );
     let plan = Plan::random(seed);
     let again = "cargo run --release --example swarm_sim --";
-    println!(
-        "again: {again} --plan '{plan}'\n(making it smaller, {} s at most)",
-        SHRINKING.as_secs()
-    );
+    say!("again: {again} --plan '{plan}'\n(making it smaller, {} s at most)", SHRINKING.as_secs());
     let end = Instant::now() + SHRINKING;
     let (small, failure) = explore::shrink(&plan, failure, |_| Instant::now() < end);
-    println!("smaller: {}", failure.what);
-    println!("  seed {}", small.seed);
-    small.items.iter().for_each(|item| println!("  {item}"));
-    println!("again: {again} --plan '{small}'\n");
+    say!("smaller: {}", failure.what);
+    say!("  seed {}", small.seed);
+    small.items.iter().for_each(|item| say!("  {item}"));
+    say!("again: {again} --plan '{small}'\n");
 }

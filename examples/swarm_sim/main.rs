@@ -10,6 +10,11 @@
 // In a program, `pub` says: for the other files.
 #![allow(unreachable_pub)]
 
+/// A line to stdout. `println!` would panic where the reader has gone.
+macro_rules! say {
+    ($($text:tt)*) => { crate::common::print(&format!($($text)*)) };
+}
+
 mod args;
 #[path = "../common/mod.rs"]
 mod common;

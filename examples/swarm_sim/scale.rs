@@ -99,11 +99,11 @@ impl Row {
 pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
     let Scale { pieces, piece, slots, line, .. } = options;
     let how = if options.super_seed { ", the seed shows one piece at a time" } else { "" };
-    println!(
+    say!(
         "{pieces} pieces of {piece} KiB, every line {line} KiB/s up, 10 ms from peer to peer, \
          {slots} slots, {KNOWN} known{how}"
     );
-    println!(
+    say!(
         "   peers seeds   bound   first copy of the seed   median     mean     \
          last (from, to)       used wasted     events    wall   memory"
     );
@@ -118,7 +118,7 @@ pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
         let bound = (*pieces as f64 + (peers as f64).log2().floor()) * unit;
         let row =
             Row { peers, bound, runs, wall: began.elapsed().as_secs_f64(), memory: peak_mib() };
-        println!(
+        say!(
             "{:>8} {:>5} {:>6.1}s {:>9.1}s {:>5.2} copies {:>13.1}s {:>7.1}s {:>7.1}s \
              ({:>6.1}, {:>6.1}) {:>6.1}% {:>5.1}% {:>10} {:>6.1}s {:>5} MiB",
             row.peers,

@@ -61,14 +61,18 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
         leeches.push(leech);
     }
     let (mib, one) = (len >> 20, SEED_LINE / 1_000_000);
-    println!(
+    say!(
         "{} peers want {mib} MiB of one seed that sends {one} MB/s; two of those who offer it \
          lie.\n",
         options.nodes
     );
-    println!(
+    say!(
         "{:>6}  {:WIDTH$}  {:>5} {:>9} {:>9}  news",
-        "time", "pieces had, all together", "whole", "swarm", "seed"
+        "time",
+        "pieces had, all together",
+        "whole",
+        "swarm",
+        "seed"
     );
     let (mut told, mut last) = (0, (0, 0));
     loop {
@@ -86,7 +90,7 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
             if bans > told { format!("{} caught a liar", bans - told) } else { String::new() };
         told = bans;
         let seconds = world.now().as_micros() / 1_000_000;
-        println!(
+        say!(
             "{seconds:>4} s  {:WIDTH$}  {whole:>5} {:>9} {:>9}  {news}",
             "█".repeat(bar),
             rate(bytes.0 - last.0),
@@ -102,16 +106,12 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
     }
     let copies = world.stats(seed).uploaded as f64 / len as f64;
     let wasted: u64 = leeches.iter().map(|&leech| world.stats(leech).wasted).sum();
-    println!(
+    say!(
         "\nThe seed sent {copies:.1} copies of the data for {} peers; {} KiB were fetched in vain.",
         options.nodes,
         wasted >> 10
     );
-    println!(
-        "{} events, the same each time: transcript {:016x}",
-        world.events(),
-        world.transcript()
-    );
+    say!("{} events, the same each time: transcript {:016x}", world.events(), world.transcript());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,10 @@ use crate::{
         ids::{Identity, TorrentId},
         job::task::Task,
     },
-    engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
+    engine::{
+        AddError, Engine, NoSuchTorrent, Verbs,
+        files::{check_renames, refused_renames},
+    },
     torrent::{Torrent, computation::Computation},
     wire::metainfo::{Metainfo, MetainfoError},
 };
@@ -108,7 +111,9 @@ impl Verbs<'_> {
         if !is_same(torrent.identity().hashes(), &metainfo.identity) {
             return Err(MetainfoRefused::OtherTorrent(id));
         }
-        let renames = fitting_renames(&metainfo, torrent.location().renames());
+        let mut renames = torrent.location().renames().to_vec();
+        let unfit = check_renames(&metainfo, &renames).err();
+        let unused = if unfit.is_some() { std::mem::take(&mut renames) } else { Vec::new() };
         if !torrent.location().has_own_storage() {
             self.engine.check_place(&metainfo, torrent.location().dir(), &renames)?;
         }
@@ -122,6 +127,11 @@ impl Verbs<'_> {
         }
         self.engine.merge_twins(id.0, &metainfo.identity);
         self.engine.cx.alerts.push(Alert::MetadataReceived { torrent: id });
+        if let Some((culprit, error)) = unfit {
+            for (file, error) in refused_renames(unused, culprit, error) {
+                self.engine.cx.alerts.push(Alert::FileRenameFailed { torrent: id, file, error });
+            }
+        }
         self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, renames, cx))?;
         self.engine.take_place(id.0);
         self.engine.settle(id.0);

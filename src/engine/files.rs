@@ -1,6 +1,9 @@
 //! The verbs about the files of a torrent: how much each is wanted, and how it stands.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -9,6 +12,7 @@ use crate::{
         files::Priority,
         ids::TorrentId,
         paths::{self, Case, PathError, RenameError},
+        storage::{StoreError, StoreOp},
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
     torrent::{TorrentParams, file_operations::Request, lifecycle::End},
@@ -92,19 +96,33 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
     }
 }
 
-/// What of the names that a magnet link was added with fits its files, now that they are known: all
-/// or nothing, since one name may make room for another.
-pub(super) fn fitting_renames(
+/// Whether the names that a magnet link was added with fit its files, now that they are known: all
+/// or none are used, since one name may make room for another. The error is of the first that does
+/// not fit.
+pub(super) fn check_renames(
     metainfo: &Metainfo,
     renames: &[(usize, PathBuf)],
-) -> Vec<(usize, PathBuf)> {
+) -> Result<(), (usize, RenameError)> {
     match paths::renamed_paths(metainfo.names(), Case::Kept, renames) {
-        Err(PathError::Rename(file, error)) => {
-            log::warn!("file {file} cannot have the name it was given, and none is used: {error}");
-            Vec::new()
-        }
-        _ => renames.to_vec(),
+        Err(PathError::Rename(file, error)) => Err((file, error)),
+        _ => Ok(()),
     }
+}
+
+/// Why none of these names is used: that of file `culprit` does not fit.
+pub(super) fn refused_renames(
+    renames: Vec<(usize, PathBuf)>,
+    culprit: usize,
+    error: RenameError,
+) -> impl Iterator<Item = (usize, StoreError)> {
+    renames.into_iter().map(move |(file, path)| {
+        let why = if file == culprit {
+            io::Error::new(io::ErrorKind::InvalidInput, error)
+        } else {
+            io::Error::other(format!("the name that file {culprit} was given cannot be used"))
+        };
+        (file, StoreError::new(StoreOp::Move, path, why))
+    })
 }
 
 impl Verbs<'_> {

@@ -148,6 +148,24 @@ fn recheck_of_a_magnet_torrent_outlives_the_process() {
 }
 
 #[test]
+fn names_that_do_not_fit_a_magnet_torrent_are_told() {
+    let sample = untold(500_000, 32 * 1024);
+    for (names, failed) in [(&[(0, "a.iso"), (9, "b")][..], 2), (&[(0, "a.iso")], 0)] {
+        let mut world = World::new(8);
+        let node = world.node(loud());
+        let mut params = by_link(&world, node, &sample, &[]);
+        params.renames = names.iter().map(|&(file, path)| (file, path.into())).collect();
+        let id = world.add_torrent(node, &sample, params);
+        world.tell(node, |engine| engine.set_metainfo(id, sample.metainfo.clone())).unwrap();
+        world.run_for(secs(1));
+        let is_told = |alert: &Alert| matches!(alert, Alert::FileRenameFailed { .. });
+        assert_eq!(count(&world, node, is_told), failed);
+        let used = world.engine(node).params(id).unwrap().renames.len();
+        assert_eq!(used, names.len() - failed);
+    }
+}
+
+#[test]
 fn magnet_torrent_is_removed_and_has_no_data_to_delete() {
     let sample = untold(500_000, 32 * 1024);
     for with_data in [false, true] {

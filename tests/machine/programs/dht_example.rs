@@ -89,6 +89,21 @@ fn announced_peer_is_found_drawn_and_found_by_state_alone() {
 }
 
 #[test]
+fn both_families_share_a_port() {
+    let free = std::net::UdpSocket::bind("[::]:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut command = ours("dht");
+    command.args(["--warm", "1s", "--json"]);
+    for family in ["0.0.0.0", "[::]"] {
+        command.args(["--listen", &format!("{family}:{port}")]);
+    }
+    let ended = run(&mut command);
+    ended.assert_success();
+    assert_eq!(objects(&ended.output, "listening").len(), 2, "{}", ended.output);
+}
+
+#[test]
 fn wrong_usage_of_dht_is_told() {
     let other = format!("magnet:?xt=urn:btih:{HASH}&xt=urn:btih:{}", "0a".repeat(20));
     let cases: [(&[&str], &str); 14] = [

@@ -380,6 +380,27 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
 }
 
 #[test]
+fn limit_of_a_start_changes_that_limit_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let starts: [(&[&str], &str); 4] = [
+        (&["--limit-down", "2M"], "limits down 2.00 MiB/s, up none"),
+        (&["--limit-up", "1M"], "limits down 2.00 MiB/s, up 1.00 MiB/s"),
+        (&["--limit-down", "0"], "limits down none, up 1.00 MiB/s"),
+        (&[], "limits down none, up 1.00 MiB/s"),
+    ];
+    for (args, limits) in starts {
+        let mut session = Session::start(dir.path(), args);
+        session.say("limit");
+        assert_eq!(session.line("limits "), limits, "{args:?}");
+        // A time beyond the clock's end is no limit.
+        session.say("wait all --for 9999999999999999999");
+        session.line("waited");
+        session.say("quit");
+        session.assert_ends(0);
+    }
+}
+
+#[test]
 fn session_resumes_and_locks_its_folder() {
     let dir = tempfile::tempdir().unwrap();
     let torrent = small("kept", 9);

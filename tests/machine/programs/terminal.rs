@@ -4,7 +4,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -101,6 +101,19 @@ fn typed_line_survives_news_and_history_comes_back() {
     let at = terminal.wait_for(0, "> ", LIMIT);
     terminal.say("\x1b[A\x1b[A");
     terminal.wait_for(at, &format!("> peer 1 {}", seeder.addr()), LIMIT);
+}
+
+#[test]
+fn exploring_ends_in_time_though_its_reader_has_gone() {
+    let mut child = ours("swarm_sim")
+        .args(["--explore", "--for", "1s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let status = clock::wait_for("its end", LIMIT, || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
