@@ -57,8 +57,12 @@ fn look_up(options: &Options, driver: &mut Driver, look: &mut Look) -> bool {
     driver.node.set_trace(true);
     look.began = driver.now();
     for &hash in &options.hashes {
-        let announce =
-            options.announce.map(|port| Announce { port, implied_port: false, seed: false });
+        let announce = options.announce.map(|port| Announce {
+            port_v4: Some(port),
+            port_v6: Some(port),
+            implied_port: false,
+            seed: false,
+        });
         look.searches.insert(driver.node.find_peers(look.began, hash, announce));
     }
     driver.run_until(look.began + LOOKUP, look, |look| look.searches.is_empty());

@@ -90,7 +90,12 @@ pub fn dht_node(data: &[u8]) {
             5 => node.add_node(now, from),
             6 => _ = node.find_peers(now, hash, None),
             7 => {
-                let announce = Announce { port: 1, implied_port: *n > 9, seed: *n > 99 };
+                let announce = Announce {
+                    port_v4: Some(1),
+                    port_v6: Some(2),
+                    implied_port: *n > 9,
+                    seed: *n > 99,
+                };
                 node.announce(now, hash, Some(announce));
             }
             8 => _ = node.get(now, hash, body.get(..3).unwrap_or_default()),

@@ -249,6 +249,7 @@ impl Engine {
         let told = self.cx.outbox.take_dht_nodes();
         let now = self.cx.now;
         let Some(node) = &mut self.discovery.dht.node else { return };
+        let has_room = node.has_room();
         if !told.is_empty() {
             told.into_iter().for_each(|addr| node.add_node(now, addr));
             self.drive_dht();
@@ -256,18 +257,23 @@ impl Engine {
         let torrent = self.torrents.get(key).filter(|_| !self.shutdown.has_begun());
         let seed = torrent.and_then(|torrent| torrent.dht_seed());
         let ports = self.cx.leases.ports();
-        let port = ports.of(true).or(ports.of(false));
-        let announce =
-            seed.and_then(|seed| port.map(|port| Announce { port, implied_port: false, seed }));
+        let (port_v4, port_v6) = (ports.of(true), ports.of(false));
+        let announce = seed.filter(|_| port_v4.or(port_v6).is_some()).map(|seed| Announce {
+            port_v4,
+            port_v6,
+            implied_port: false,
+            seed,
+        });
         let known = self.discovery.dht.told.get(&key);
         // A torrent of a magnet link may turn out to have another hash, too.
         let count = torrent.map_or(0, |torrent| torrent.identity().hashes().wire_hashes().count());
         let same =
             |(hashes, before): &(Vec<NodeId>, _)| *before == announce && hashes.len() == count;
-        if seed.is_some() == known.is_some() && known.is_none_or(same) {
+        let waits = known.is_none() && !has_room;
+        if seed.is_some() == known.is_some() && known.is_none_or(same) || waits {
             return;
         }
-        let hashes: Vec<_> = match torrent.filter(|_| seed.is_some()) {
+        let mut hashes: Vec<_> = match torrent.filter(|_| seed.is_some()) {
             Some(torrent) => torrent
                 .identity()
                 .hashes()
@@ -290,10 +296,9 @@ impl Engine {
             node.stop_announcing(hash);
             self.discovery.dht.torrents.remove(hash);
         }
-        for &hash in &hashes {
-            node.announce(now, hash, announce);
-            self.discovery.dht.torrents.insert(hash, key);
-        }
+        // One that finds no room is not told: it is tried again until there is some.
+        hashes.retain(|&hash| node.announce(now, hash, announce));
+        self.discovery.dht.torrents.extend(hashes.iter().map(|&hash| (hash, key)));
         if !hashes.is_empty() {
             self.discovery.dht.told.insert(key, (hashes, announce));
         }
@@ -375,5 +380,50 @@ impl Verbs<'_> {
         let out = self.engine.discovery.dht.node.as_mut().map(|node| verb(node, now));
         self.engine.drive_dht();
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::ids::Identity, proto::dht::Announce, torrent::TorrentParams, wire::magnet::Magnet,
+    };
+
+    fn engine(set: impl FnOnce(&mut Conf)) -> Engine {
+        let conf = Conf::default().with(|conf| {
+            conf.dht.enabled = true;
+            conf.network.listen = ["0.0.0.0:6881", "[::]:6882"].map(|a| a.parse().unwrap()).into();
+        });
+        let mut engine = Engine::new(conf.with(set), 1, Instant::ZERO).unwrap();
+        engine.set_listen_addrs(["0.0.0.0:6881", "[::]:6882"].map(|a| a.parse().unwrap()));
+        engine
+    }
+
+    fn add(engine: &mut Engine, n: u8) -> TorrentId {
+        let magnet = Magnet::new(Identity::of_v1(InfoHash([n; 20])));
+        engine.verbs().add_torrent(TorrentParams::from_magnet(magnet, "/d")).unwrap()
+    }
+
+    #[test]
+    fn mapped_port_is_told_to_nodes_of_ipv4_alone() {
+        let mut engine = engine(|_| {});
+        engine.cx.leases.set_mapped_port(Some(7000));
+        let torrent = add(&mut engine, 1);
+        let told = engine.discovery.dht.told.get(&torrent.0).and_then(|(_, announce)| *announce);
+        let (port_v4, port_v6) = (Some(7000), Some(6882));
+        assert_eq!(told, Some(Announce { port_v4, port_v6, implied_port: false, seed: false }));
+    }
+
+    #[test]
+    fn torrent_too_many_is_announced_when_there_is_room() {
+        let mut engine = engine(|conf| conf.dht.max_tracked = 1);
+        let (first, second) = (add(&mut engine, 1), add(&mut engine, 2));
+        let told = |engine: &Engine, id: TorrentId| engine.discovery.dht.told.contains_key(&id.0);
+        assert_eq!((told(&engine, first), told(&engine, second)), (true, false));
+        assert_eq!(engine.discovery.dht.torrents.len(), 1);
+        engine.verbs().pause(first).unwrap();
+        engine.note_dht(second.0);
+        assert_eq!((told(&engine, first), told(&engine, second)), (false, true));
     }
 }

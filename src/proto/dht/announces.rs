@@ -29,13 +29,26 @@ const BREATH: Duration = Duration::from_millis(1);
 /// What is told of us as a peer of a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announce {
-    /// Where we accept peers.
-    pub port: u16,
+    /// Where we accept peers by IPv4, as seen from outside; `None` if nowhere: nodes of IPv4 are
+    /// not told of us.
+    pub port_v4: Option<u16>,
+    /// The same by IPv6, where no router maps ports.
+    pub port_v6: Option<u16>,
     /// The source port of our packets counts instead: behind a router that maps ports as it
     /// likes, if peers are accepted there over UDP.
     pub implied_port: bool,
     /// We have everything (BEP 33).
     pub seed: bool,
+}
+
+impl Announce {
+    /// What nodes of a family are told.
+    pub(super) fn port(&self, family: Family) -> Option<u16> {
+        match family {
+            Family::V4 => self.port_v4,
+            Family::V6 => self.port_v6,
+        }
+    }
 }
 
 /// One torrent.
@@ -56,6 +69,9 @@ struct Tracked {
 pub(super) struct Announces {
     rng: Rng,
     torrents: BTreeMap<NodeId, Tracked>,
+    /// Those that were never announced, by the time at which they are due: they wait for no other.
+    fresh: BTreeSet<(Instant, NodeId)>,
+    /// The others. One that waits keeps its place among them.
     due: BTreeSet<(Instant, NodeId)>,
     /// When the next may begin that is not the first of its torrent.
     not_before: Instant,
@@ -75,9 +91,10 @@ pub(super) struct Due {
 
 impl Announces {
     pub(super) fn new(rng: Rng) -> Self {
-        let (torrents, due) = (BTreeMap::new(), BTreeSet::new());
+        let (fresh, due) = (BTreeSet::new(), BTreeSet::new());
         let (not_before, rests_until) = (Instant::ZERO, Instant::ZERO);
-        Self { rng, torrents, due, not_before, burst: (Instant::ZERO, 0), rests_until }
+        let (torrents, burst) = (BTreeMap::new(), (Instant::ZERO, 0));
+        Self { rng, torrents, fresh, due, not_before, burst, rests_until }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,7 +132,7 @@ impl Announces {
                     closest: Vec::new(),
                 };
                 self.torrents.insert(hash, tracked);
-                self.due.insert((now, hash));
+                self.fresh.insert((now, hash));
             }
         }
         true
@@ -124,16 +141,17 @@ impl Announces {
     /// Stops to announce a torrent; nodes forget it by themselves.
     pub(super) fn untrack(&mut self, hash: &NodeId) {
         if let Some(tracked) = self.torrents.remove(hash) {
+            self.fresh.remove(&(tracked.next, *hash));
             self.due.remove(&(tracked.next, *hash));
         }
     }
 
     /// The next announce to begin.
     pub(super) fn pop_due(&mut self, now: Instant, conf: &DhtConf) -> Option<Due> {
-        if now < self.rests_until {
+        let (at, hash) = self.next()?;
+        if now < at {
             return None;
         }
-        let hash = self.next_hash(now)?;
         let tracked = self.torrents.get_mut(&hash)?;
         let (announce, fresh) = (tracked.announce, tracked.fresh);
         if !fresh {
@@ -142,8 +160,8 @@ impl Announces {
         tracked.fresh = false;
         // In case that its end is never told.
         self.set_next(hash, now + conf.announce_interval);
-        let (at, begun) = self.burst;
-        let begun = if at == now { begun + 1 } else { 1 };
+        let (last, begun) = self.burst;
+        let begun = if last == now { begun + 1 } else { 1 };
         self.burst = (now, begun);
         if begun >= BURST {
             self.rests_until = now + BREATH;
@@ -151,20 +169,20 @@ impl Announces {
         Some(Due { hash, announce, fresh })
     }
 
-    /// The torrent that is due. Those that are not new wait for their time, and hold up no other.
-    fn next_hash(&mut self, now: Instant) -> Option<NodeId> {
-        loop {
-            let &(_, hash) = self.due.first().filter(|(at, _)| *at <= now)?;
-            if self.torrents.get(&hash)?.fresh || self.not_before <= now {
-                return Some(hash);
-            }
-            self.set_next(hash, self.not_before);
-        }
+    /// The torrent that is next, and when: of those that are due one that is new, else the one
+    /// that has waited longest.
+    fn next(&self) -> Option<(Instant, NodeId)> {
+        let first = |queue: &BTreeSet<(Instant, NodeId)>, not_before: Instant| {
+            queue.first().map(|&(at, hash)| (at.max(not_before), hash))
+        };
+        let fresh = first(&self.fresh, self.rests_until);
+        let due = first(&self.due, self.not_before.max(self.rests_until));
+        fresh.into_iter().chain(due).min_by_key(|(at, _)| *at)
     }
 
     /// When the next announce begins.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|&(at, _)| at.max(self.rests_until))
+        self.next().map(|(at, _)| at)
     }
 
     /// The search of an announce.
@@ -221,6 +239,8 @@ impl Announces {
             .torrents
             .iter()
             .filter(|(_, tracked)| tracked.search.is_none() && (all || tracked.failures > 0))
+            // One that is overdue has waited longer.
+            .filter(|(_, tracked)| tracked.next > now)
             .map(|(hash, _)| *hash)
             .collect();
         hashes.into_iter().for_each(|hash| self.set_next(hash, now));
@@ -228,9 +248,11 @@ impl Announces {
 
     fn set_next(&mut self, hash: NodeId, next: Instant) {
         if let Some(tracked) = self.torrents.get_mut(&hash) {
+            self.fresh.remove(&(tracked.next, hash));
             self.due.remove(&(tracked.next, hash));
             tracked.next = next;
-            self.due.insert((next, hash));
+            let queue = if tracked.fresh { &mut self.fresh } else { &mut self.due };
+            queue.insert((next, hash));
         }
     }
 }
@@ -253,7 +275,8 @@ mod tests {
         Announces::new(Rng::new(1))
     }
 
-    const ANNOUNCE: Option<Announce> = Some(Announce { port: 1, implied_port: false, seed: false });
+    const ANNOUNCE: Option<Announce> =
+        Some(Announce { port_v4: Some(1), port_v6: None, implied_port: false, seed: false });
 
     #[test]
     fn first_announces_are_made_at_once_and_others_spread() {
@@ -298,6 +321,27 @@ mod tests {
         assert!(announces.pop_due(now, &conf).is_some_and(|due| !due.fresh));
         assert!(announces.pop_due(now, &conf).is_none());
         assert_eq!(announces.next_due(), Some(now + conf.announce_spacing));
+    }
+
+    #[test]
+    fn more_torrents_than_the_pace_allows_all_have_their_turn() {
+        let (mut announces, conf) = (announces(), DhtConf::default());
+        let stored = SearchOutcome { stored: 8, ..SearchOutcome::default() };
+        let (mut last, mut longest) = (BTreeMap::new(), Duration::ZERO);
+        (0..10_000).for_each(|n| assert!(announces.track(at(0), hash(n), ANNOUNCE, &conf)));
+        let end = at(3 * 3600 * 1000);
+        let mut searches = 0;
+        while let Some(now) = announces.next_due().filter(|&now| now < end) {
+            let due = announces.pop_due(now, &conf).unwrap();
+            let before = last.insert(due.hash, now).unwrap_or(now);
+            longest = longest.max(now.since(before));
+            searches += 1;
+            announces.note_search(&due.hash, SearchId(searches));
+            announces.note_end(now, due.hash, SearchId(searches), &stored, &conf);
+        }
+        longest = last.values().map(|&before| end.since(before)).fold(longest, Duration::max);
+        // Ten a second make 1,000 s, which begin 810 to 900 s after the first announces.
+        assert!(longest <= Duration::from_secs(1900), "{longest:?}");
     }
 
     #[test]

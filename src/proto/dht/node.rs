@@ -209,6 +209,11 @@ impl Node {
         self.announces.track(now, info_hash, announce, &self.conf)
     }
 
+    /// Whether one more torrent can be announced.
+    pub(crate) fn has_room(&self) -> bool {
+        self.announces.len() < self.conf.max_tracked
+    }
+
     /// No longer looks for a torrent.
     pub fn stop_announcing(&mut self, info_hash: &NodeId) {
         self.announces.untrack(info_hash);

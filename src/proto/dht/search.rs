@@ -12,7 +12,8 @@ use super::{
 use crate::{
     base::time::Instant,
     wire::krpc::{
-        BloomFilter, Item, ItemFields, Method, Mutable, NodeId, NodeInfo, Samples, immutable_target,
+        BloomFilter, Family, Item, ItemFields, Method, Mutable, NodeId, NodeInfo, Samples,
+        immutable_target,
     },
 };
 
@@ -156,10 +157,11 @@ impl Search {
 
     /// What it stores at one of the closest nodes.
     pub(super) fn to_store(&self, keeper: Keeper) -> Option<Method> {
-        let Keeper { token, seq, .. } = keeper;
+        let Keeper { token, seq, info } = keeper;
         Some(match &self.goal {
             Goal::Peers { announce: Some(announce), .. } => {
-                let Announce { port, implied_port, seed } = *announce;
+                let Announce { implied_port, seed, .. } = *announce;
+                let port = announce.port(Family::of(info.addr.ip()))?;
                 let info_hash = self.target;
                 Method::AnnouncePeer { info_hash, port, implied_port, seed, token }
             }

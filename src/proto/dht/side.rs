@@ -134,8 +134,14 @@ impl Side {
     /// Takes an id of an earlier run, unless nodes know us by another.
     pub(super) fn take_id(&mut self, id: NodeId) {
         if self.table.len() == 0 {
-            self.table.move_to(id);
+            self.move_to(id);
         }
+    }
+
+    /// Takes another id. A look-up of the one before may still run: it is not one of ours then.
+    fn move_to(&mut self, id: NodeId) {
+        self.table.move_to(id);
+        self.finding_self = false;
     }
 
     /// A look-up of our own id begins, or goes on: true then.
@@ -176,7 +182,7 @@ impl Side {
     pub(super) fn fit_to(&mut self, ip: IpAddr, random: [u8; 20]) -> bool {
         let other = !self.id().fits(ip);
         if other {
-            self.table.move_to(NodeId::from_ip(ip, random));
+            self.move_to(NodeId::from_ip(ip, random));
         }
         other
     }

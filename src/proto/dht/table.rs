@@ -118,23 +118,29 @@ impl Table {
     pub(super) fn node_answered(&mut self, now: Instant, info: NodeInfo, rtt: Duration) -> bool {
         let verified = info.id.fits(info.addr.ip());
         let contact = Contact { info, rtt, seen: now, asked: now, failures: 0, verified };
-        if let Some(known) = self.find_mut(info.id) {
-            // The same id elsewhere is believed only if it is not here any more.
-            if known.info.addr == info.addr || known.failures > 0 {
-                let before = std::mem::replace(known, contact);
-                self.subnets.remove(&subnet(before.info.addr));
-                self.subnets.insert(subnet(info.addr), info.id);
-            }
+        // The same id elsewhere is believed only if it is not here any more.
+        let lives_elsewhere = |known: &Contact| known.info.addr != info.addr && known.failures == 0;
+        if self.find(info.id).is_some_and(lives_elsewhere) || !self.vacate(info) {
             return false;
         }
-        match self.subnets.get(&subnet(info.addr)).and_then(|&id| self.find(id)).copied() {
-            Some(other) if other.info.addr == info.addr || other.failures > 0 => {
-                self.remove(other.info.id);
-            }
-            Some(_) => return false,
-            None => {}
+        let Some(known) = self.find_mut(info.id) else { return self.insert(contact) };
+        let before = std::mem::replace(known, contact);
+        self.subnets.remove(&subnet(before.info.addr));
+        self.subnets.insert(subnet(info.addr), info.id);
+        false
+    }
+
+    /// Makes the place of a node's subnet free for it: another there goes if it fails, or began
+    /// anew with another id. False if the place stays another's.
+    fn vacate(&mut self, info: NodeInfo) -> bool {
+        let net = subnet(info.addr);
+        let Some(&id) = self.subnets.get(&net).filter(|id| **id != info.id) else { return true };
+        let goes = |other: &Contact| other.info.addr == info.addr || other.failures > 0;
+        if self.find(id).is_some_and(goes) {
+            self.remove(id);
         }
-        self.insert(contact)
+        // One of the same subnet may have waited for the place.
+        !self.subnets.contains_key(&net)
     }
 
     fn insert(&mut self, contact: Contact) -> bool {
@@ -409,6 +415,39 @@ mod tests {
         table.node_answered(at(3), thief, RTT);
         assert_eq!(table.closest(&first.id, 8, None), [thief]);
         assert_eq!(table.subnets.len(), 1);
+    }
+
+    /// Every node has its subnet's place, and no other has one.
+    #[track_caller]
+    fn check_subnets(table: &Table) {
+        let nodes: BTreeMap<_, _> =
+            table.iter().map(|c| (subnet(c.info.addr), c.info.id)).collect();
+        assert_eq!((nodes.len(), &nodes), (table.len(), &table.subnets));
+    }
+
+    #[test]
+    fn node_that_moves_into_an_occupied_subnet_leaves_no_ghost() {
+        for (other_fails, neighbour) in [(false, false), (false, true), (true, true)] {
+            let mut table = table();
+            let (moving, other) = (node(1, 0), node(2, 0));
+            assert!(table.node_answered(at(1), moving, RTT));
+            assert!(table.node_answered(at(2), other, RTT));
+            table.node_failed(moving.addr, 5);
+            (0..u8::from(other_fails)).for_each(|_| table.node_failed(other.addr, 5));
+            let mut there = NodeInfo { id: moving.id, ..other };
+            there.addr.set_port(other.addr.port() + u16::from(neighbour));
+            table.node_answered(at(3), there, RTT);
+            check_subnets(&table);
+            // The one that lives there keeps its place against another address of its subnet.
+            let stays = neighbour && !other_fails;
+            assert_eq!(table.find(other.id).is_some(), stays);
+            // Whichever is asked, another is next.
+            for s in 4..8 {
+                let stalest = table.stalest().unwrap().info;
+                table.note_asked(at(s), stalest.addr);
+                assert_eq!(table.find(stalest.id).unwrap().asked, at(s));
+            }
+        }
     }
 
     #[test]

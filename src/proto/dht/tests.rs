@@ -143,6 +143,11 @@ fn id_of(addr: SocketAddr) -> NodeId {
     NodeId::from_ip(addr.ip(), random)
 }
 
+/// We accept peers at this port.
+fn announce(port: u16) -> Announce {
+    Announce { port_v4: Some(port), port_v6: Some(port), implied_port: false, seed: false }
+}
+
 fn pong(to: SocketAddr) -> Response {
     Response { id: id_of(to), ..Response::default() }
 }
@@ -299,6 +304,14 @@ fn id_follows_the_address_that_nodes_agree_on() {
     assert_eq!(rig.node.id(Family::V6), Some(before));
     assert_eq!(rig.node.stats(rig.now).nodes_v4, 8, "the nodes are kept");
     assert!(rig.events().contains(&DhtEvent::ExternalAddress { addr: outside }));
+    // Its neighbourhood is looked at, from now on.
+    let own = rig.node.id(Family::V4).unwrap();
+    let mut looked = 0;
+    rig.run_with(rig.now + Duration::from_secs(60), &mut |to, query| {
+        looked += u32::from(query.method == Method::FindNode { target: own });
+        pong(to)
+    });
+    assert!(looked >= 8, "{looked}");
 }
 
 #[test]
@@ -458,14 +471,58 @@ fn state_of_a_family_without_part_is_kept_for_later() {
     assert_eq!(rig.node.stats(rig.now).waiting, 1);
 }
 
+/// Node `n` of IPv6.
+fn addr_v6(n: u16) -> SocketAddr {
+    SocketAddr::new(std::net::Ipv6Addr::new(0x2600, n, 1, 0, 0, 0, 0, 1).into(), 6881)
+}
+
+#[test]
+fn nodes_of_each_family_are_told_the_port_of_their_own() {
+    for (port_v4, port_v6) in [(Some(7000), Some(6882)), (None, Some(6882)), (Some(7000), None)] {
+        let mut rig = Rig::new();
+        (0..12).for_each(|n| rig.node.add_node(rig.now, addr_v6(n)));
+        rig.meet(12);
+        let announce = Announce { port_v4, port_v6, ..announce(1) };
+        rig.node.find_peers(rig.now, id(5), Some(announce));
+        rig.drain();
+        let mut told = Vec::new();
+        rig.run_with(rig.now + Duration::from_secs(30), &mut |to, query| {
+            if let Method::AnnouncePeer { port, .. } = query.method {
+                told.push((to.is_ipv4(), port));
+            }
+            Response { token: Some(vec![1]), ..pong(to) }
+        });
+        for (is_v4, port) in [(true, port_v4), (false, port_v6)] {
+            let count = told.iter().filter(|(v4, _)| *v4 == is_v4).count();
+            assert_eq!(count >= 8, port.is_some(), "{told:?}");
+            assert!(told.iter().all(|told| told.0 != is_v4 || Some(told.1) == port), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn announce_whose_search_ends_at_once_is_tried_again_soon() {
+    let conf = DhtConf { max_waiting: 0, ..DhtConf::default() };
+    let mut rig = Rig::with(conf);
+    rig.meet(30);
+    rig.node.announce(rig.now, id(5), Some(announce(1)));
+    let ended = |rig: &mut Rig, s| {
+        rig.run_with(rig.now + Duration::from_secs(s), &mut |to, _| pong(to));
+        let is_ours =
+            |e: &DhtEvent| matches!(e, DhtEvent::Finished { target, .. } if *target == id(5));
+        rig.events().into_iter().filter(is_ours).count()
+    };
+    assert_eq!(ended(&mut rig, 1), 1);
+    assert_eq!(ended(&mut rig, 15), 1);
+}
+
 #[test]
 fn each_node_that_stores_an_announce_is_a_step() {
     let mut rig = Rig::new();
     rig.meet(30);
     rig.events();
     rig.node.set_trace(true);
-    let announce = Announce { port: 1, implied_port: false, seed: false };
-    rig.node.find_peers(rig.now, id(5), Some(announce));
+    rig.node.find_peers(rig.now, id(5), Some(announce(1)));
     rig.drain();
     let end = rig.now + Duration::from_secs(30);
     rig.run_with(end, &mut |to, _| Response { token: Some(vec![1]), ..pong(to) });

@@ -192,7 +192,8 @@ fn announce(net: &mut Net, torrents: usize) -> Vec<(usize, NodeId)> {
         let slot = net.below(nodes) as usize;
         // Who announces stays: a torrent without peers is not to be found.
         net.keep(slot);
-        let announce = Announce { port: 6881, implied_port: false, seed: true };
+        let (port_v4, implied_port, seed) = (Some(6881), false, true);
+        let announce = Announce { port_v4, port_v6: None, implied_port, seed };
         net.with(slot, |node, now| node.announce(now, hash, Some(announce)));
         net.run_for(Duration::from_millis(50));
         (slot, hash)

@@ -60,7 +60,8 @@ fn warm(nodes: usize, seed: u64) -> (Net, usize, NodeId) {
 }
 
 fn announce(net: &mut Net, slot: usize, hash: NodeId) {
-    let announce = crate::proto::dht::Announce { port: 6881, implied_port: false, seed: false };
+    let (port_v4, implied_port, seed) = (Some(6881), false, false);
+    let announce = crate::proto::dht::Announce { port_v4, port_v6: None, implied_port, seed };
     net.with(slot, |node, now| node.announce(now, hash, Some(announce)));
 }
 

@@ -59,8 +59,10 @@ impl Node {
     pub(super) fn begin_announces(&mut self, now: Instant) {
         while let Some(due) = self.announces.pop_due(now, &self.conf) {
             let goal = Goal::Peers { announce: due.announce, scrape: false };
-            let search = self.search(now, due.hash, goal, !due.fresh);
+            let search = self.add_search(now, due.hash, goal, !due.fresh);
+            // Before it can end.
             self.announces.note_search(&due.hash, search);
+            self.begin_search(now, search);
         }
     }
 

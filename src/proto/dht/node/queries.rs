@@ -62,16 +62,32 @@ impl Node {
         goal: Goal,
         narrow: bool,
     ) -> SearchId {
+        let id = self.add_search(now, target, goal, narrow);
+        self.begin_search(now, id);
+        id
+    }
+
+    /// Adds a search, which must be begun then.
+    pub(super) fn add_search(
+        &mut self,
+        now: Instant,
+        target: NodeId,
+        goal: Goal,
+        narrow: bool,
+    ) -> SearchId {
         let families = self.sides.families();
         if let Goal::Peers { announce, scrape: false } = &goal {
             let noseed = announce.is_some_and(|announce| announce.seed);
             let peers = self.server.own_peers(&target, noseed, &self.conf);
             self.tell_stored(target, peers);
         }
-        let id = self.searches.add(now, target, goal, (&families, narrow), &self.conf);
+        self.searches.add(now, target, goal, (&families, narrow), &self.conf)
+    }
+
+    /// Begins a search as far as there is room. One too many ends.
+    pub(super) fn begin_search(&mut self, now: Instant, id: SearchId) {
         self.pump_waiting(now);
         self.end_if_done(now, id);
-        id
     }
 
     /// Tells the owner of peers that are stored here.

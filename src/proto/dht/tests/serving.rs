@@ -171,7 +171,7 @@ fn stored_peer_of_an_announced_torrent_is_told_to_the_owner() {
     // From then on each is told as it comes.
     assert_eq!(stored(&mut rig, 3, id(1)), [peer(3)]);
     // A seed has no use for seeds.
-    let announce = Announce { port: 1, implied_port: false, seed: true };
+    let announce = Announce { seed: true, ..announce(1) };
     stored(&mut rig, 2, id(4));
     rig.node.find_peers(rig.now, id(4), Some(announce));
     let told = std::iter::from_fn(|| rig.node.poll_event());
