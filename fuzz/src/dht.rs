@@ -107,7 +107,7 @@ pub fn dht_node(data: &[u8]) {
             _ => match n % 4 {
                 0 => node.handle_network_change(now),
                 1 => _ = node.sample(now, hash),
-                2 => node.stop_announcing(&hash),
+                2 => node.stop_announcing(now, &hash),
                 _ => _ = node.scrape(now, hash),
             },
         }

@@ -45,8 +45,9 @@ pub struct DhtConf {
     pub low_table: usize,
     /// The pause before they are asked again, if that did not help; it doubles. Default 1 s.
     pub bootstrap_retry_min: Duration,
-    /// The longest such pause within the first ten minutes; twelve times as long afterwards.
-    /// Default 5 s.
+    /// The longest such pause within the first ten minutes; twelve times as long afterwards. While
+    /// only one family lacks nodes it is twelve times as long from the first, and grows to an
+    /// hour. Default 5 s.
     pub bootstrap_retry_max: Duration,
     /// How often the driver looks whether this machine sends from another address, so that the node
     /// looks around again when the network is another. Default 5 s.

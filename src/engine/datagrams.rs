@@ -41,7 +41,8 @@ impl Protocol {
     /// lower half is 1, and a dictionary with `d`, which is 0x64.
     fn of(data: &[u8]) -> Self {
         match data {
-            [b'd', .., b'e'] => Self::Krpc,
+            // Some nodes send line ends behind their packets.
+            [b'd', rest @ ..] if rest.trim_ascii_end().ends_with(b"e") => Self::Krpc,
             [0, 0, 0, _, _, _, _, _, ..] => Self::Tracker,
             [first, ..]
                 if first & 0x0F == 1
@@ -120,6 +121,8 @@ mod tests {
         for (data, protocol) in [
             (b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe".to_vec(), Protocol::Krpc),
             (b"de".to_vec(), Protocol::Krpc),
+            (b"d1:t2:aa1:y1:re\r\n".to_vec(), Protocol::Krpc),
+            (b"d\n".to_vec(), Protocol::Unknown),
             (b"d1:a".to_vec(), Protocol::Unknown),
             (b"d".to_vec(), Protocol::Unknown),
             (utp(0x01), Protocol::Utp),

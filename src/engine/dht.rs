@@ -293,7 +293,7 @@ impl Engine {
             node.add_bootstrap(now, Bootstrap { host: host.bare(), port, router: false });
         }
         for hash in before.iter().filter(|hash| !hashes.contains(hash)) {
-            node.stop_announcing(hash);
+            node.stop_announcing(now, hash);
             self.discovery.dht.torrents.remove(hash);
         }
         // One that finds no room is not told: it is tried again until there is some.

@@ -138,12 +138,18 @@ impl Announces {
         true
     }
 
-    /// Stops to announce a torrent; nodes forget it by themselves.
-    pub(super) fn untrack(&mut self, hash: &NodeId) {
-        if let Some(tracked) = self.torrents.remove(hash) {
-            self.fresh.remove(&(tracked.next, *hash));
-            self.due.remove(&(tracked.next, *hash));
-        }
+    /// Stops to announce a torrent; nodes forget it by themselves. Returns the search that is under
+    /// way for it.
+    pub(super) fn untrack(&mut self, hash: &NodeId) -> Option<SearchId> {
+        let tracked = self.torrents.remove(hash)?;
+        self.fresh.remove(&(tracked.next, *hash));
+        self.due.remove(&(tracked.next, *hash));
+        tracked.search
+    }
+
+    /// The search that is under way for a torrent.
+    pub(super) fn search(&self, hash: &NodeId) -> Option<SearchId> {
+        self.torrents.get(hash)?.search
     }
 
     /// The next announce to begin.

@@ -139,12 +139,22 @@ impl Calls {
         call
     }
 
+    /// Whether an answer of this transaction and source belongs to a query.
+    pub(super) fn awaits(&self, transaction: &[u8], from: SocketAddr) -> bool {
+        self.find(transaction, from).is_some()
+    }
+
     fn take(&mut self, transaction: &[u8], from: SocketAddr) -> Option<Call> {
+        let transaction = self.find(transaction, from)?;
+        self.pending.remove(&transaction)
+    }
+
+    fn find(&self, transaction: &[u8], from: SocketAddr) -> Option<u32> {
         let transaction = u32::from_be_bytes(transaction.try_into().ok()?);
         let call = self.pending.get(&transaction)?;
         let same = call.to.port() == from.port()
             && call.to.ip().to_canonical() == from.ip().to_canonical();
-        if same { self.pending.remove(&transaction) } else { None }
+        same.then_some(transaction)
     }
 
     /// The next query that became slow, late or lost. One that is lost is forgotten.

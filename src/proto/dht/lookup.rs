@@ -179,7 +179,7 @@ impl Lookup {
             );
             while self.candidates.len() > conf.max_candidates {
                 let last = self.candidates.pop();
-                last.iter().for_each(|last| _ = self.subnets.remove(&subnet(last.info.addr)));
+                last.iter().for_each(|last| self.leave_subnet(last.info.addr, last.state));
             }
             any = true;
         }
@@ -239,7 +239,10 @@ impl Lookup {
         if candidate.state != State::Asked {
             return false;
         }
-        candidate.state = if near { State::Slow } else { State::Failed };
+        candidate.state = State::Slow;
+        if !near {
+            self.handle_failure(info);
+        }
         self.tally.queries += u32::from(near);
         near
     }
@@ -247,7 +250,15 @@ impl Lookup {
     /// A query was not answered, or by an impostor. The answer may still come.
     pub(super) fn handle_failure(&mut self, info: NodeInfo) {
         if let Some(candidate) = self.find(info).filter(|c| c.state != State::Answered) {
-            candidate.state = State::Failed;
+            let before = std::mem::replace(&mut candidate.state, State::Failed);
+            self.leave_subnet(info.addr, before);
+        }
+    }
+
+    /// A node that has failed makes room for another of its subnet: it may never have been there.
+    fn leave_subnet(&mut self, addr: SocketAddr, state: State) {
+        if state != State::Failed {
+            self.subnets.remove(&subnet(addr));
         }
     }
 
@@ -255,7 +266,10 @@ impl Lookup {
     pub(super) fn restart(&mut self, now: Instant) {
         self.started = now;
         for candidate in self.candidates.iter_mut().filter(|c| c.state != State::Answered) {
-            candidate.state = State::New;
+            if candidate.state != State::Failed || self.subnets.insert(subnet(candidate.info.addr))
+            {
+                candidate.state = State::New;
+            }
         }
     }
 
@@ -274,7 +288,12 @@ impl Lookup {
         token: Option<Vec<u8>>,
         seq: Option<i64>,
     ) -> Option<u32> {
-        let candidate = self.find(info).filter(|c| c.state != State::Answered)?;
+        let state = self.find(info).filter(|c| c.state != State::Answered)?.state;
+        // It is late, and another of its subnet may have its place.
+        if state == State::Failed && !self.subnets.insert(subnet(info.addr)) {
+            return None;
+        }
+        let candidate = self.find(info)?;
         candidate.state = State::Answered;
         (candidate.token, candidate.seq) = (token, seq);
         let hop = candidate.hop;
@@ -448,5 +467,15 @@ mod tests {
         let neighbour = |n| NodeInfo { addr: SocketAddr::from(([11, 0, 0, n], 1)), ..node(n) };
         lookup.add_nodes(&[neighbour(1), neighbour(2)], outside, &own, &conf);
         assert_eq!(lookup.candidates.len(), 2);
+        // Unless the one that was named first is not there.
+        lookup.handle_failure(neighbour(1));
+        lookup.handle_failure(neighbour(1));
+        assert!(lookup.add_nodes(&[neighbour(2)], outside, &own, &conf));
+        assert_eq!(lookup.handle_answer(neighbour(1), None, None), None, "its place is taken");
+        assert!(lookup.handle_answer(neighbour(2), None, None).is_some());
+        lookup.restart(Instant::ZERO);
+        assert!(!lookup.add_nodes(&[neighbour(3)], outside, &own, &conf));
+        // The local one alone is left to ask.
+        assert_eq!(asked(&mut lookup, &conf), [1]);
     }
 }

@@ -6,7 +6,7 @@ mod chores;
 mod queries;
 mod replies;
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     announces::{Announce, Announces},
@@ -14,7 +14,7 @@ use super::{
     event::{DhtEvent, DhtStats, Output, SearchId},
     outbox::Outbox,
     probes::Hint,
-    search::Goal,
+    search::{Finished, Goal},
     searches::Searches,
     secret::Secret,
     server::{Asked, Server},
@@ -106,7 +106,8 @@ impl Node {
     /// Whether packets of this address may be of this node's business: they begin as those of the
     /// DHT do.
     pub fn is_krpc(data: &[u8]) -> bool {
-        data.len() > 10 && data.starts_with(b"d1:") && data.ends_with(b"e")
+        // Some nodes send line ends behind their packets.
+        data.len() > 10 && data.starts_with(b"d1:") && data.trim_ascii_end().ends_with(b"e")
     }
 
     /// Counts.
@@ -155,11 +156,14 @@ impl Node {
             // The nearest first: there are few that know our neighbourhood.
             nodes.reverse();
             nodes.truncate(self.conf.max_saved_nodes);
+            let saved: BTreeSet<_> = nodes.iter().map(|contact| contact.info.addr).collect();
             state.nodes.extend(nodes.into_iter().map(|contact| contact.info));
-            // One that never got online does not lose what it began with.
-            let of = |n: &&NodeInfo| Family::of(n.addr.ip()) == side.family();
-            let cold = self.upkeep.cold().iter().filter(of).filter(|_| side.table().len() == 0);
-            state.nodes.extend(cold.take(self.conf.max_saved_nodes));
+            // While few have answered, what it began with is not lost.
+            let room = self.conf.max_saved_nodes.saturating_sub(saved.len());
+            let others = self.upkeep.cold().iter().filter(|node| {
+                Family::of(node.addr.ip()) == side.family() && !saved.contains(&node.addr)
+            });
+            state.nodes.extend(others.take(room));
         }
         state
     }
@@ -206,7 +210,11 @@ impl Node {
         info_hash: NodeId,
         announce: Option<Announce>,
     ) -> bool {
-        self.announces.track(now, info_hash, announce, &self.conf)
+        let running = self.announces.search(&info_hash);
+        let taken = self.announces.track(now, info_hash, announce, &self.conf);
+        // What is under way tells the same as the next.
+        running.into_iter().for_each(|search| self.searches.set_announce(search, announce));
+        taken
     }
 
     /// Whether one more torrent can be announced.
@@ -214,9 +222,14 @@ impl Node {
         self.announces.len() < self.conf.max_tracked
     }
 
-    /// No longer looks for a torrent.
-    pub fn stop_announcing(&mut self, info_hash: &NodeId) {
-        self.announces.untrack(info_hash);
+    /// No longer looks for a torrent. A search for it that is under way ends, and tells no node of
+    /// us any more.
+    pub fn stop_announcing(&mut self, now: Instant, info_hash: &NodeId) {
+        let Some(search) = self.announces.untrack(info_hash) else { return };
+        if let Some(Finished { target, outcome, .. }) = self.searches.cancel(now, search) {
+            self.outbox.tell(DhtEvent::Finished { search, target, outcome });
+        }
+        self.pump_waiting(now);
     }
 
     /// Looks for a value (BEP 44). `salt` is that of a mutable one, empty for none. The best value
@@ -254,10 +267,16 @@ impl Node {
         self.note_time(now);
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let usable = self.sides.get(Family::of(from.ip())).is_some() && from.port() != 0;
-        if !self.server.hears(now, from, data.len(), usable, &self.conf) {
+        let heard = self.server.hears(now, from, data.len(), usable, &self.conf);
+        let message = Message::decode(data);
+        // Anyone can flood in the name of a node: its answers to us are heard all the same.
+        let is_awaited = |message: &Message| {
+            !matches!(message.body, Body::Query(_)) && self.calls.awaits(&message.transaction, from)
+        };
+        if !heard && !message.as_ref().is_ok_and(is_awaited) {
             return;
         }
-        match Message::decode(data) {
+        match message {
             Ok(Message { transaction, ip, body, .. }) => match body {
                 Body::Query(query) => self.handle_query(now, from, &transaction, &query),
                 Body::Response(response) => {
@@ -299,9 +318,13 @@ impl Node {
     /// A name that was to be resolved has these addresses; none if it has none, or there is no
     /// network.
     pub fn handle_resolved(&mut self, now: Instant, host: &str, port: u16, addrs: &[SocketAddr]) {
-        for addr in self.upkeep.resolved(host, port, addrs) {
+        let (is_new, addrs) = self.upkeep.resolved(host, port, addrs);
+        for addr in addrs {
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-            self.feel(now, addr);
+            // A family that has all it needs leaves them in peace while the other looks for nodes.
+            if is_new || self.sides.lacks(Family::of(addr.ip()), self.conf.low_table) {
+                self.feel(now, addr);
+            }
         }
     }
 

@@ -96,6 +96,13 @@ impl Search {
         }
     }
 
+    /// What is told of us from now on, if it is for peers.
+    pub(super) fn set_announce(&mut self, told: Option<Announce>) {
+        if let Goal::Peers { announce, .. } = &mut self.goal {
+            *announce = told;
+        }
+    }
+
     // Answers.
 
     /// A node told a value. True if it belongs to the target; the event if it is better than what

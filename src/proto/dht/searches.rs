@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    announces::Announce,
     event::{DhtEvent, SearchId, Step},
     lookup::{Keeper, Lookup, Next},
     search::{Finished, Goal, Search},
@@ -308,7 +309,23 @@ impl Searches {
         self.searches.get(&search).is_some_and(|search| !search.is_internal())
     }
 
+    /// What a search for peers tells of us from now on.
+    pub(super) fn set_announce(&mut self, id: SearchId, announce: Option<Announce>) {
+        let search = self.searches.get_mut(&id);
+        search.into_iter().for_each(|search| search.set_announce(announce));
+    }
+
     // Ending.
+
+    /// Ends a search that has become useless: it asks and stores nothing any more.
+    pub(super) fn cancel(&mut self, now: Instant, id: SearchId) -> Option<Finished> {
+        let search = self.searches.remove(&id)?;
+        self.lookups.retain(|_, lookup| lookup.search() != id);
+        for queue in [&mut self.waiting.urgent, &mut self.waiting.others] {
+            queue.retain(|(waiting, _)| *waiting != id);
+        }
+        Some(search.finish(now))
+    }
 
     /// Ends a look-up: the closest nodes are known.
     pub(super) fn end_lookup(&mut self, now: Instant, id: u64) -> Option<Ended> {

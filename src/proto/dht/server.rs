@@ -158,12 +158,12 @@ impl Server {
                 let mut response = with_nodes(asked, target);
                 response.token = Some(self.secret.token(now, from.ip(), target));
                 response.item = self.stored_item(target, *seq);
-                Ok(response)
+                Ok(fitting(asked, response))
             }
             Method::SampleInfohashes { target } => {
                 let mut response = with_nodes(asked, target);
                 response.samples = Some(self.storage.samples(now, conf, &mut self.rng));
-                Ok(response)
+                Ok(fitting(asked, response))
             }
             Method::AnnouncePeer { info_hash, port, implied_port, seed, token } => {
                 let port = if *implied_port { from.port() } else { *port };
@@ -196,10 +196,8 @@ impl Server {
         if self.storage.has_room(&response.id, hash, from.ip(), conf) {
             response.token = Some(self.secret.token(now, from.ip(), hash));
         }
-        let mut sized = Message::response(asked.transaction, response.clone());
-        (sized.version, sized.ip) = (Some(conf.version), Some(from));
         // The key and the brackets of the list take twelve bytes.
-        let room = MAX_SENT.saturating_sub(sized.encode().len() + 12);
+        let room = MAX_SENT.saturating_sub(size(asked, &response) + 12);
         let value = if family == Family::V4 { V4_VALUE } else { V6_VALUE };
         response.values = self.storage.peers(hash, family, noseed, room / value, &mut self.rng);
         response
@@ -277,6 +275,26 @@ impl Server {
         })?;
         Ok(Response { id: *own, ..Response::default() })
     }
+}
+
+/// Bytes of the packet that a response takes.
+fn size(asked: Asked<'_>, response: &Response) -> usize {
+    let mut sized = Message::response(asked.transaction, response.clone());
+    (sized.version, sized.ip) = (Some(asked.conf.version), Some(asked.from));
+    sized.encode().len()
+}
+
+/// A response without the nodes that its packet has no room for: first those of the other family,
+/// then the farthest.
+fn fitting(asked: Asked<'_>, mut response: Response) -> Response {
+    while size(asked, &response) > MAX_SENT {
+        let Response { nodes, nodes6, .. } = &mut response;
+        let (own, other) = if asked.from.is_ipv4() { (nodes, nodes6) } else { (nodes6, nodes) };
+        if other.take().is_none() && own.as_mut().and_then(Vec::pop).is_none() {
+            break;
+        }
+    }
+    response
 }
 
 /// A response with the nodes that are wanted.

@@ -257,6 +257,16 @@ impl Sides {
         self.iter().any(|side| side.table.len() < low)
     }
 
+    /// Whether the table of a family that the node takes part in has fewer than `low` nodes.
+    pub(super) fn lacks(&self, family: Family, low: usize) -> bool {
+        self.get(family).is_some_and(|side| side.table.len() < low)
+    }
+
+    /// Whether a family has `low` nodes, and they answer.
+    pub(super) fn any_is_fine(&self, low: usize) -> bool {
+        self.iter().any(|side| side.online && side.table.len() >= low)
+    }
+
     /// What a query in `family` asks for: nodes of the other family too, while its table is low
     /// (BEP 32).
     pub(super) fn want(&self, family: Family, low: usize) -> Option<Want> {

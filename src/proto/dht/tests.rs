@@ -33,6 +33,10 @@ struct Rig {
     node: Node,
     now: Instant,
     sent: Vec<(SocketAddr, Message)>,
+    /// When it wanted a name resolved.
+    named: Vec<Instant>,
+    /// Families of which no node answers.
+    dead: Vec<Family>,
 }
 
 impl Rig {
@@ -41,16 +45,21 @@ impl Rig {
     }
 
     fn with(conf: DhtConf) -> Self {
-        let node = Node::new(conf, &Family::ALL, &[7; 32], None, at(0));
-        Self { node, now: at(0), sent: Vec::new() }
+        Self::of(Node::new(conf, &Family::ALL, &[7; 32], None, at(0)), at(0))
+    }
+
+    fn of(node: Node, now: Instant) -> Self {
+        Self { node, now, sent: Vec::new(), named: Vec::new(), dead: Vec::new() }
     }
 
     fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
-            if let Output::Send { to, data } = output {
-                assert!(data.len() <= MAX_SENT, "{} bytes", data.len());
-                self.sent.push((to, Message::decode(&data).unwrap()));
-            }
+            let Output::Send { to, data } = output else {
+                self.named.push(self.now);
+                continue;
+            };
+            assert!(data.len() <= MAX_SENT, "{} bytes", data.len());
+            self.sent.push((to, Message::decode(&data).unwrap()));
         }
     }
 
@@ -104,7 +113,8 @@ impl Rig {
     fn run_with(&mut self, end: Instant, answer: &mut dyn FnMut(SocketAddr, &Query) -> Response) {
         loop {
             for (to, message) in std::mem::take(&mut self.sent) {
-                if let Body::Query(query) = &message.body {
+                let lives = !self.dead.contains(&Family::of(to.ip()));
+                if let (Body::Query(query), true) = (&message.body, lives) {
                     let response = Message::response(&message.transaction, answer(to, query));
                     self.receive(to, &response);
                 }
@@ -273,7 +283,7 @@ fn bootstrap_names_are_resolved_again_until_nodes_answer() {
     }
     assert_eq!(resolves, [0, 1, 3, 7, 12, 17, 22]);
     // The router is asked, tells nodes, and enters no table.
-    let mut rig = Rig { node, now, sent: Vec::new() };
+    let mut rig = Rig::of(node, now);
     rig.node.handle_resolved(now, "router", 1, &[addr(50)]);
     rig.drain();
     let told: Vec<_> = (1..9).map(|n| NodeInfo { id: id_of(addr(n)), addr: addr(n) }).collect();
@@ -385,7 +395,7 @@ fn state_brings_a_node_back_without_bootstrap() {
     assert_eq!(node.id(Family::V4), state.id_v4);
     // What it knew is not lost if it never gets online.
     assert_eq!(node.state().nodes.len(), state.nodes.len());
-    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    let mut rig = Rig::of(node, at(0));
     rig.run_with(at(1000), &mut |to, _| pong(to));
     assert!(rig.node.stats(rig.now).nodes_v4 >= 10);
 }
@@ -457,7 +467,7 @@ fn state_of_a_family_without_part_is_kept_for_later() {
     (state.id_v6, state.nodes) = (Some(id(66)), [&state.nodes[..], &[v6]].concat());
     let node = Node::new(DhtConf::default(), &[Family::V4], &[8; 32], Some(state.clone()), at(0));
     assert_eq!(node.state().encode(), state.encode());
-    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    let mut rig = Rig::of(node, at(0));
     rig.run_with(at(100_000), &mut |to, _| pong(to));
     assert!(rig.node.stats(rig.now).nodes_v4 >= 10);
     let later = rig.node.state();
@@ -466,7 +476,7 @@ fn state_of_a_family_without_part_is_kept_for_later() {
     // A look-up waits for a node of its own family.
     let only_v6 = DhtState { nodes: vec![v6], ..DhtState::default() };
     let node = Node::new(DhtConf::default(), &[Family::V4], &[8; 32], Some(only_v6), at(0));
-    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    let mut rig = Rig::of(node, at(0));
     rig.node.find_peers(rig.now, id(5), None);
     assert_eq!(rig.node.stats(rig.now).waiting, 1);
 }
@@ -514,6 +524,102 @@ fn announce_whose_search_ends_at_once_is_tried_again_soon() {
     };
     assert_eq!(ended(&mut rig, 1), 1);
     assert_eq!(ended(&mut rig, 15), 1);
+}
+
+#[test]
+fn family_without_network_leaves_the_other_in_peace() {
+    let bootstrap = vec![Bootstrap { host: "router".into(), port: 1, router: true }];
+    let mut rig = Rig::with(DhtConf { bootstrap, ..DhtConf::default() });
+    rig.dead = vec![Family::V6];
+    rig.meet(60);
+    let began = rig.now;
+    let routers = [addr(900), addr_v6(900)];
+    let run = |rig: &mut Rig, s| {
+        let (mut names, mut felt) = (0, 0);
+        let end = rig.now + Duration::from_secs(s);
+        while rig.now < end {
+            names += rig.named.len();
+            if !std::mem::take(&mut rig.named).is_empty() {
+                rig.node.handle_resolved(rig.now, "router", 1, &routers);
+                rig.drain();
+            }
+            rig.run_with(rig.now + Duration::from_secs(1), &mut |to, _| {
+                felt += u32::from(to == routers[0]);
+                pong(to)
+            });
+        }
+        (names, felt)
+    };
+    run(&mut rig, 60);
+    let (names, felt) = run(&mut rig, 7200);
+    assert!((1..10).contains(&names) && felt == 0, "{names} {felt}");
+    // One that a torrent names is asked all the same.
+    rig.node.add_bootstrap(rig.now, Bootstrap { host: "new".into(), port: 1, router: false });
+    rig.node.handle_resolved(rig.now, "new", 1, &[addr(901)]);
+    rig.drain();
+    assert!(rig.sent.iter().any(|(to, _)| *to == addr(901)));
+    // Once no family has what it needs there is no patience.
+    rig.run_with(rig.now + Duration::from_secs(60), &mut |to, _| pong(to));
+    rig.dead = Family::ALL.into();
+    let (names, _) = run(&mut rig, 180);
+    assert!(names >= 3, "{names} {:?}", rig.now.since(began));
+}
+
+#[test]
+fn torrent_that_stops_is_told_by_no_search_under_way() {
+    let mut rig = Rig::new();
+    rig.meet(30);
+    rig.events();
+    let hash = id(5);
+    rig.node.announce(rig.now, hash, Some(announce(1)));
+    let token = |to| Response { token: Some(vec![1]), ..pong(to) };
+    let told = |rig: &mut Rig| {
+        let mut ports = Vec::new();
+        rig.run_with(rig.now + Duration::from_secs(5), &mut |to, query| {
+            match query.method {
+                Method::AnnouncePeer { port, .. } => ports.push(port),
+                Method::GetPeers { .. } => ports.push(0),
+                _ => {}
+            }
+            token(to)
+        });
+        ports
+    };
+    // The search runs: nodes are asked, and none has answered.
+    rig.run_until(rig.now);
+    assert!(rig.node.stats(rig.now).lookups > 0);
+    rig.node.announce(rig.now, hash, Some(announce(2)));
+    assert!(told(&mut rig).iter().all(|port| [0, 2].contains(port)));
+    rig.events();
+    // The same once more, and it stops.
+    rig.node.announce(rig.now, hash, Some(announce(3)));
+    rig.run_until(rig.now);
+    assert!(rig.node.stats(rig.now).lookups > 0);
+    rig.sent.clear();
+    rig.node.stop_announcing(rig.now, &hash);
+    let stats = rig.node.stats(rig.now);
+    assert_eq!((stats.lookups, stats.waiting, stats.tracked), (0, 0, 0));
+    assert_eq!(told(&mut rig), []);
+    let is_end = |e: &DhtEvent| matches!(e, DhtEvent::Finished { target, .. } if *target == hash);
+    assert_eq!(rig.events().into_iter().filter(is_end).count(), 1);
+}
+
+#[test]
+fn saved_nodes_stay_saved_while_few_have_answered() {
+    let nodes = (0..200).map(|n| NodeInfo { id: id_of(addr(n)), addr: addr(n) }).collect();
+    let state = DhtState { nodes, ..DhtState::default() };
+    let node = Node::new(DhtConf::default(), &[Family::V4], &[8; 32], Some(state), at(0));
+    let mut rig = Rig::of(node, at(0));
+    rig.node.add_node(at(0), addr(7));
+    rig.run_until(at(10));
+    let (to, query) = rig.sent.iter().find(|(to, _)| *to == addr(7)).unwrap().clone();
+    rig.receive(to, &Message::response(&query.transaction, pong(to)));
+    assert_eq!(rig.node.stats(rig.now).nodes_v4, 1);
+    let mut saved: Vec<_> = rig.node.state().nodes.iter().map(|node| node.addr).collect();
+    assert_eq!((saved.len(), saved[0]), (200, addr(7)));
+    saved.sort_unstable();
+    saved.dedup();
+    assert_eq!(saved.len(), 200);
 }
 
 #[test]

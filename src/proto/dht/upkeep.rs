@@ -122,13 +122,13 @@ impl Upkeep {
         new
     }
 
-    /// A name's addresses: those to ask.
+    /// A name's addresses: whether it was just added, and those to ask.
     pub(super) fn resolved(
         &mut self,
         host: &str,
         port: u16,
         addrs: &[SocketAddr],
-    ) -> Vec<SocketAddr> {
+    ) -> (bool, Vec<SocketAddr>) {
         self.bootstrap.resolved(host, port, addrs)
     }
 
@@ -148,19 +148,22 @@ impl Upkeep {
         self.bootstrap.cold()
     }
 
-    /// What to resolve and which nodes to ask, as long as a table is low.
+    /// What to resolve and which nodes to ask, as long as a table is low: nodes of its family.
     pub(super) fn bootstrap(
         &mut self,
         now: Instant,
-        low: bool,
+        sides: &Sides,
         conf: &DhtConf,
     ) -> (Vec<Name>, Vec<NodeInfo>) {
-        if !low {
+        let low = conf.low_table;
+        if !sides.is_low(low) {
             self.bootstrap.reset(conf);
             return (Vec::new(), Vec::new());
         }
-        let round = (self.bootstrap.names().cloned().collect(), self.bootstrap.round());
-        let pause = self.bootstrap.next_pause(now, conf);
+        let names = self.bootstrap.names().cloned().collect();
+        let wanted = |node: &NodeInfo| sides.lacks(Family::of(node.addr.ip()), low);
+        let round = (names, self.bootstrap.round(wanted));
+        let pause = self.bootstrap.next_pause(now, sides.any_is_fine(low), conf);
         self.timers.set(Chore::Bootstrap as usize, now + pause);
         round
     }
@@ -207,7 +210,13 @@ impl Upkeep {
             pings.push((contact.info.addr, method));
         }
         self.timers.set(Chore::Ping as usize, now + pause);
-        if sides.is_low(conf.low_table) && self.timers.get(Chore::Bootstrap as usize).is_none() {
+        // A long pause was right only as long as another family had what it needs.
+        let too_long = self.bootstrap.is_patient() && !sides.any_is_fine(conf.low_table);
+        if too_long {
+            self.bootstrap.reset(conf);
+        }
+        let is_set = self.timers.get(Chore::Bootstrap as usize).is_some();
+        if sides.is_low(conf.low_table) && (too_long || !is_set) {
             self.timers.set(Chore::Bootstrap as usize, now);
         }
         pings

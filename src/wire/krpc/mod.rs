@@ -34,7 +34,8 @@ pub use compact::{Family, NodeInfo};
 pub use item::{Item, ItemError, MAX_SALT, MAX_VALUE, Mutable, SigningKey, immutable_target};
 pub use node_id::{NodeId, is_local};
 
-/// The longest packet that is sent, bytes of UDP payload (BEP 32).
+/// The longest packet that is sent, bytes of UDP payload (BEP 32). Only one with a value (BEP 44)
+/// may be longer, by the value's key and signature: it has no nodes then.
 pub const MAX_SENT: usize = 1024;
 /// The longest packet that is read, bytes: more than any Ethernet frame holds.
 pub const MAX_RECEIVED: usize = 2048;

@@ -24,8 +24,7 @@ impl Node {
     pub(super) fn do_chore(&mut self, now: Instant, chore: Chore) {
         match chore {
             Chore::Bootstrap => {
-                let low = self.sides.is_low(self.conf.low_table);
-                let (names, nodes) = self.upkeep.bootstrap(now, low, &self.conf);
+                let (names, nodes) = self.upkeep.bootstrap(now, &self.sides, &self.conf);
                 names.into_iter().for_each(|name| self.outbox.resolve(name));
                 nodes.into_iter().for_each(|node| self.feel(now, node.addr));
             }

@@ -81,6 +81,28 @@ fn stored_values_keep_to_the_rules() {
 }
 
 #[test]
+fn value_leaves_out_the_nodes_that_do_not_fit_beside_it() {
+    let mut rig = Rig::new();
+    (0..12).for_each(|n| rig.node.add_node(rig.now, addr_v6(n)));
+    rig.meet(30);
+    let key = SigningKey::from_seed(&[1; 32]).unwrap();
+    for (seq, len, kept) in [(1, 20, (8, true)), (2, 300, (8, false)), (3, 700, (1, false))] {
+        let value = [format!("{len}:").as_bytes(), &vec![b'x'; len]].concat();
+        let item = Item::Mutable(Box::new(Mutable::sign(&key, b"s", seq, value).unwrap()));
+        let target = item.target();
+        let token = rig.response(addr(1), Method::Get { target, seq: None }).token.unwrap();
+        rig.response(addr(1), Method::Put { item, cas: None, token });
+        // The length is checked where packets are drained.
+        let want = Some(Want { v4: true, v6: true });
+        let query = Query { want, ..Query::new(id(1), Method::Get { target, seq: None }) };
+        let Some(Body::Response(response)) = rig.ask_with(addr(9000), query) else { panic!() };
+        let told = (response.nodes.map_or(0, |nodes| nodes.len()), response.nodes6.is_some());
+        assert!(told.0 >= kept.0 && told.1 == kept.1, "{len}: {told:?}");
+        assert!(response.item.value.is_some());
+    }
+}
+
+#[test]
 fn unknown_method_with_a_target_is_answered_with_nodes() {
     let mut rig = Rig::new();
     rig.meet(20);
@@ -134,6 +156,33 @@ fn flooding_host_is_not_answered() {
     assert_eq!(answers, 50);
     assert!(rig.ask(addr(2), Method::Ping).is_some());
     assert_eq!(rig.node.stats(rig.now).blocked_hosts, 1);
+}
+
+#[test]
+fn answer_is_heard_though_others_flood_in_the_nodes_name() {
+    let mut rig = Rig::new();
+    rig.node.add_node(rig.now, addr(1));
+    rig.run_until(at(10));
+    let (to, query) = rig.sent.iter().find(|(to, _)| *to == addr(1)).unwrap().clone();
+    let mut neighbour = to;
+    neighbour.set_port(9);
+    (0..100).for_each(|_| _ = rig.ask(neighbour, Method::Ping));
+    assert_eq!(rig.node.stats(rig.now).blocked_hosts, 1);
+    rig.receive(to, &Message::response(b"none", pong(to)));
+    assert_eq!(rig.node.stats(rig.now).answers, 0);
+    rig.receive(to, &Message::response(&query.transaction, pong(to)));
+    let stats = rig.node.stats(rig.now);
+    assert_eq!((stats.answers, stats.nodes_v4, stats.blocked_hosts), (1, 1, 1));
+    assert!(rig.ask(to, Method::Ping).is_none(), "its queries are not");
+}
+
+#[test]
+fn packets_with_line_ends_behind_them_are_those_of_the_dht() {
+    let packet = Message::query(b"aa", Query::new(id(1), Method::Ping)).encode();
+    for end in [&b""[..], b"\n", b"\r\n"] {
+        assert!(Node::is_krpc(&[&packet[..], end].concat()));
+    }
+    assert!(!Node::is_krpc(&[&packet[..], b"x"].concat()));
 }
 
 #[test]
