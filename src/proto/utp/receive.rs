@@ -9,6 +9,9 @@ use crate::wire::utp::MAX_SACK;
 
 /// What a packet behind a gap costs besides its bytes, about.
 const OVERHEAD: usize = 96;
+/// Bytes that were read before the buffer gives them up, if as many are unread: so each byte is
+/// moved once, about.
+const SPENT: usize = 16 * 1024;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,8 @@ impl Receiver {
     }
 
     /// A packet with this number came; `is_end`: it is the end of the stream. At most `room` bytes
-    /// may be kept in all.
+    /// may be kept in all, and one packet more: the one that is missing is always taken if nothing
+    /// can be read. What is behind the gap waits for it, so nothing else would make room.
     pub(super) fn handle_packet(
         &mut self,
         seq: u64,
@@ -63,7 +67,8 @@ impl Receiver {
         }
         let next = seq == self.ack + 1;
         let cost = payload.len() + if next { 0 } else { OVERHEAD };
-        if self.memory() + cost > room && !(next && payload.is_empty()) {
+        let is_missed = next && (payload.is_empty() || self.unread() == 0);
+        if self.memory() + cost > room && !is_missed {
             return Received::Refused;
         }
         if is_end {
@@ -114,6 +119,11 @@ impl Receiver {
             self.read = 0;
             // An idle connection keeps no memory.
             self.ready = Vec::new();
+        } else if self.read >= SPENT.max(self.unread()) {
+            // One that is read in parts may never be read empty.
+            self.ready.drain(..self.read);
+            self.read = 0;
+            self.ready.shrink_to(2 * (self.ready.len() + SPENT));
         }
     }
 
@@ -204,15 +214,63 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_missing_packet_counts_too() {
+    fn memory_is_bounded_but_for_the_missing_packet() {
         let mut r = receiver();
         let held = (102..1000)
             .filter(|&seq| r.handle_packet(seq, &[0; 4], false, 1000) == Received::Held)
             .count();
         assert_eq!(held, 10);
         assert!(r.memory() <= 1000);
-        assert_eq!(r.handle_packet(101, &[0; 500], false, 1000), Received::Refused);
-        assert_eq!(r.handle_packet(101, b"", false, 1000), Received::InOrder);
+        assert_eq!(r.handle_packet(101, &[0; 500], false, 1000), Received::InOrder);
+        assert_eq!((r.ack(), r.unread(), r.has_gap()), (111, 540, false));
+        // The next is not missing: what can be read makes room.
+        assert_eq!(r.handle_packet(112, &[0; 500], false, 1000), Received::Refused);
+        assert_eq!(r.handle_packet(112, b"", false, 1000), Received::InOrder);
+    }
+
+    #[test]
+    fn missing_packet_is_taken_though_the_rest_fills_the_room() {
+        for room in [16 << 10, 65_536, 4 << 20] {
+            let mut r = receiver();
+            let packet = [7; 1452];
+            let held = (102..)
+                .take_while(|&seq| r.handle_packet(seq, &packet, false, room) == Received::Held)
+                .count();
+            assert!(held > 9 && r.memory() <= room);
+            // Others may keep much by now.
+            assert_eq!(r.handle_packet(101, &packet, false, room / 2), Received::InOrder);
+            assert_eq!((r.unread(), r.has_gap()), ((held + 1) * 1452, false));
+            assert!(r.memory() <= room + 1452);
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_given_up_though_something_is_unread() {
+        for by_take in [false, true] {
+            let (mut r, mut most) = (receiver(), 0);
+            for n in 0..100_000 {
+                let seq = 101 + n;
+                assert_eq!(r.handle_packet(seq, &[n as u8; 1000], false, ROOM), Received::InOrder);
+                if n < 2 {
+                    continue;
+                }
+                let read = if by_take {
+                    r.take(1000)
+                } else {
+                    let bytes = r.bytes()[..1000].to_vec();
+                    r.handle_read(1000);
+                    bytes
+                };
+                assert_eq!(read, [(n - 2) as u8; 1000]);
+                most = most.max(r.ready.capacity());
+            }
+            assert!(r.unread() == 2000 && most < 64 * 1024, "{most}");
+        }
+        // A burst that was read but for its end takes no more than that.
+        let mut r = receiver();
+        (101..1101).for_each(|seq| _ = r.handle_packet(seq, &[0; 1000], false, 1 << 20));
+        r.handle_read(999_000);
+        assert!(r.unread() == 1000 && r.ready.capacity() < 64 * 1024);
     }
 
     #[test]
