@@ -1,5 +1,9 @@
 //! Where every read goes first; hot in cache, as nothing else is.
 
+/// What many datagrams that are read by one call have at most (`UDP_GRO`). The rest of them would
+/// be gone, and the last one be cut.
+const LEAST: usize = 1 << 16;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scratch {
@@ -7,13 +11,9 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// For reads of `len` bytes, and of datagrams.
     pub(super) fn new(len: usize) -> Self {
-        Self { bytes: vec![0; len].into_boxed_slice() }
-    }
-
-    /// The most that one read may bring.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        Self { bytes: vec![0; len.max(LEAST)].into_boxed_slice() }
     }
 
     /// All of it, to be read into.

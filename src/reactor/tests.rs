@@ -15,6 +15,7 @@ use super::{
     outgoing::Outgoing,
     run_queue::RunQueue,
     streams::{Connecting, FIRST_STREAM_TOKEN, Stream, Streams, slot},
+    udp::Udp,
     wake::Waker,
 };
 use crate::{base::arena::Key, conf::Conf, engine::StreamId};
@@ -204,6 +205,38 @@ fn turn_reads_two_mebibytes_at_most_however_many_streams() {
     assert!(reactor.stats().bytes_read > 3 << 20, "{:?}", reactor.stats());
     assert!(most <= (2 << 20) + 256 * 1024, "{most}");
     drop(peers);
+}
+
+/// Where the system hands many datagrams over by one call, they are longer than the shortest read.
+#[test]
+fn datagrams_that_come_together_are_whole_with_short_reads() {
+    let conf = Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.network.read_len = 16_384;
+    });
+    let mut reactor = Reactor::new(conf).unwrap();
+    let to = (Ipv4Addr::LOCALHOST, reactor.datagram_addrs()[0].port()).into();
+    let poll = Poll::new().unwrap();
+    let socket = mio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let other = Udp::new(socket, poll.registry(), Token(0)).unwrap();
+    let data: Vec<u8> = (0..40 * 1400).map(|n| (n / 1400) as u8).collect();
+    let mut sent = 0;
+    while sent < data.len() {
+        sent += other.send_segments(&data[sent..], 1400, to).unwrap();
+    }
+    let mut got = Vec::new();
+    for _ in 0..1000 {
+        let _ = reactor.poll.poll(&mut reactor.events, Some(Duration::from_millis(5)));
+        reactor.datagrams.handle_event(reactor.poll.registry(), 0, true, false);
+        while let Some(arrived) = reactor.datagrams.receive(reactor.scratch.room()) {
+            let datagrams = reactor.scratch.first(arrived.len).chunks(arrived.segment);
+            got.extend(datagrams.map(<[u8]>::to_vec));
+        }
+        if got.len() >= 40 {
+            break;
+        }
+    }
+    assert!(got.iter().map(Vec::as_slice).eq(data.chunks(1400)), "{} came", got.len());
 }
 
 /// The count is that of the system: what was sent and did not come.

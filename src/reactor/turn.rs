@@ -177,8 +177,12 @@ impl Reactor {
             .streams
             .get_mut(id)
             .filter(|stream| stream.ready.read && !stream.is_connecting())?;
-        for _ in 0..self.engine.conf().network.reads_a_turn {
-            let room = self.engine.read_quota(now, id).min(self.scratch.len());
+        let (reads, most) = {
+            let network = &self.engine.conf().network;
+            (network.reads_a_turn, network.read_len)
+        };
+        for _ in 0..reads {
+            let room = self.engine.read_quota(now, id).min(most);
             if room == 0 {
                 // A limit: it stays readable, and the engine tells when to go on.
                 return stream.failed.map(CloseCause::Io);

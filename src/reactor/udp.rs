@@ -31,8 +31,9 @@ pub(super) struct Arrived {
 }
 
 impl Udp {
-    /// Takes a socket, and tells `registry` to wake for what comes. What is too long for its way is
-    /// fragmented: by routers (IPv4), or before it leaves, by what the system knows of the path.
+    /// Takes a socket, and tells `registry` to wake for what comes. By IPv4 routers fragment what
+    /// is too long for its way. By IPv6 none does, nor does the system with the offload
+    /// (`IPV6_DONTFRAG`): nothing is to be sent there that is longer than a path carries.
     pub(super) fn new(
         mut socket: UdpSocket,
         registry: &Registry,
@@ -43,7 +44,8 @@ impl Udp {
         let offload = quinn_udp::UdpSocketState::new((&socket).into())
             .inspect_err(|e| log::debug!("datagrams go one by one: {e}"))
             .ok();
-        // After the offload, which wants nothing to be fragmented.
+        // After the offload, which wants nothing to be fragmented. By IPv6 this only has the system
+        // learn what paths carry.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Err(e) = let_fragment(&socket) {
             log::debug!("datagrams are not fragmented: {e}");
@@ -145,7 +147,7 @@ impl Udp {
     }
 }
 
-/// Has the datagrams of a socket fragmented that are too long for their way.
+/// Has the datagrams of a socket fragmented that are too long for their way, if that can be had.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn let_fragment(socket: &UdpSocket) -> io::Result<()> {
     use rustix::net::sockopt::{
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn datagrams_may_be_fragmented_by_either_family() {
+    fn routers_may_fragment_by_ipv4_and_paths_are_learned_by_ipv6() {
         use std::net::{Ipv4Addr, Ipv6Addr};
 
         use rustix::net::sockopt::{
