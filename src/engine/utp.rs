@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr};
 
 use crate::{
     base::{arena::Key, rng::Rng, time::Instant, timers::Wakeup},
-    conf::Conf,
+    conf::{Conf, Traffic},
     engine::{
         CloseCause, Effect, Engine,
         connection::{Connection, Transport},
@@ -40,6 +40,7 @@ impl Utp {
             max_unconfirmed: conf.peers.max_handshakes,
             max_window: conf.network.utp_window,
             max_memory: conf.network.utp_memory,
+            relayed: conf.proxy.carries(Traffic::Peers),
         };
         Self {
             sockets: UtpSockets::new(limits, rng.fork(LABEL).next_u64()),
@@ -133,10 +134,12 @@ impl Engine {
         }
     }
 
-    /// Reads what a socket has, as far as limits allow.
+    /// Reads what a socket has, as far as limits allow, in parts as a stream is read: what a part
+    /// brings may stop the next.
     pub(super) fn read_utp(&mut self, key: Key, socket: Key) {
         while self.connections.get(key).is_some() {
             let quota = self.connection_quota(self.cx.now, key);
+            let quota = quota.min(self.cx.conf.network.read_len);
             let mut bytes = self.ways.utp.sockets.take(self.cx.now, socket, quota);
             if bytes.is_empty() {
                 break;

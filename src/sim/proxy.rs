@@ -55,6 +55,8 @@ pub struct ProxyHost {
     late: VecDeque<(Instant, ConnId, Vec<u8>)>,
     asked: Vec<Target>,
     datagrams: u64,
+    /// Bytes of the longest datagram of a client, with the header that is for the relay.
+    longest: usize,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ impl ProxyHost {
             late: VecDeque::new(),
             asked: Vec::new(),
             datagrams: 0,
+            longest: 0,
         }
     }
 
@@ -120,6 +123,11 @@ impl ProxyHost {
     /// Datagrams of clients that it has sent on.
     pub fn datagrams(&self) -> u64 {
         self.datagrams
+    }
+
+    /// Bytes of the longest of them, with the header that is for the relay.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Connections with clients.
@@ -412,6 +420,7 @@ impl Script for ProxyHost {
                 self.asked.push(target);
             }
             self.datagrams += 1;
+            self.longest = self.longest.max(bytes.len());
             self.remotes.insert(addr, from);
             talk.send_fragmented(addr, data.to_vec());
         }

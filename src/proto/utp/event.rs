@@ -14,13 +14,24 @@ pub struct UtpLimits {
     pub max_unconfirmed: usize,
     /// Bytes that one side may have on their way to us, and ours to it.
     pub max_window: usize,
-    /// Bytes of all sockets that have come and were not read, or came behind a gap.
+    /// Bytes of all sockets that have come and were not read, or came behind a gap. Each may keep
+    /// 16 KiB in any case, and one packet more, so that what it misses is never refused.
     pub max_memory: usize,
+    /// Whether datagrams go by a relay that wants a header of its own before each, of 22 bytes at
+    /// most (SOCKS 5). Packets have 1210 bytes then: with the headers a relay of either family is
+    /// reached by every path, and larger ones might be lost for good.
+    pub relayed: bool,
 }
 
 impl Default for UtpLimits {
     fn default() -> Self {
-        Self { max_sockets: 1000, max_unconfirmed: 100, max_window: 4 << 20, max_memory: 32 << 20 }
+        Self {
+            max_sockets: 1000,
+            max_unconfirmed: 100,
+            max_window: 4 << 20,
+            max_memory: 32 << 20,
+            relayed: false,
+        }
     }
 }
 

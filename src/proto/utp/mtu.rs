@@ -14,9 +14,12 @@ const HEADERS: [u16; 2] = [20 + 8, 40 + 8];
 /// carries (RFC 8200, section 5). By IPv4 a path has to carry less, but what is no probe may be
 /// fragmented on its way, and nearly all carry it whole (RFC 8899 begins at 1200).
 const FIRST: u16 = 1280 - HEADERS[1];
+/// The same behind a relay of either family, which wants a header of its own of up to 22 bytes
+/// before each packet (RFC 1928, section 7).
+pub(super) const RELAYED: u16 = FIRST - 22;
 /// The largest by IPv4, in an Ethernet frame, and by IPv6. There no router fragments what is too
 /// large, and a packet of the stream keeps its bytes: a probe that is lost could not be sent again.
-const LARGEST: [u16; 2] = [1500 - HEADERS[0], FIRST];
+pub(super) const LARGEST: [u16; 2] = [1500 - HEADERS[0], FIRST];
 /// Nearer than this is found.
 const EXACT: u16 = 8;
 /// After so long the search begins anew (libutp: 30 min).
@@ -36,10 +39,11 @@ pub(super) struct MtuSearch {
 }
 
 impl MtuSearch {
-    pub(super) fn new(remote: IpAddr, now: Instant) -> Self {
+    /// No packet is longer than `most`.
+    pub(super) fn new(remote: IpAddr, most: u16, now: Instant) -> Self {
         let [v4, v6] = LARGEST;
-        let largest = if remote.to_canonical().is_ipv4() { v4 } else { v6 };
-        Self { floor: FIRST, ceiling: largest, largest, probe: None, found: now }
+        let largest = if remote.to_canonical().is_ipv4() { v4 } else { v6 }.min(most);
+        Self { floor: FIRST.min(most), ceiling: largest, largest, probe: None, found: now }
     }
 
     /// Bytes of the stream in a packet of the usual size.
@@ -79,6 +83,11 @@ impl MtuSearch {
         }
     }
 
+    /// The probe is lost, but not because of its size, as far as is known: others were, too.
+    pub(super) fn handle_unknown(&mut self) {
+        self.probe = None;
+    }
+
     /// The probe is lost.
     pub(super) fn handle_lost(&mut self, now: Instant) {
         if let Some(size) = self.probe.take() {
@@ -93,7 +102,7 @@ mod tests {
     use super::*;
 
     fn search(remote: &str, carries: u16) -> (MtuSearch, usize) {
-        let mut search = MtuSearch::new(remote.parse().unwrap(), Instant::ZERO);
+        let mut search = MtuSearch::new(remote.parse().unwrap(), LARGEST[0], Instant::ZERO);
         let mut probes = 0;
         while let Some(payload) = search.next_probe(Instant::ZERO) {
             probes += 1;

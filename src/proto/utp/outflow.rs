@@ -7,10 +7,10 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     congestion::{Congestion, Loss, Progress},
-    event::UtpStats,
-    mtu::MtuSearch,
+    event::{UtpLimits, UtpStats},
+    mtu::{LARGEST, MtuSearch, RELAYED},
     round_trip::RoundTrip,
-    send::{Outgoing, Sender},
+    send::{LostInTime, Outgoing, Sender},
 };
 use crate::{
     base::time::Instant,
@@ -63,13 +63,14 @@ enum Tail {
 }
 
 impl Outflow {
-    /// The first packet of the stream has the number `next`, and `most` bytes may be on their way.
-    pub(super) fn new(now: Instant, to: IpAddr, next: u64, most: usize) -> Self {
-        let mtu = MtuSearch::new(to, now);
+    /// The first packet of the stream has the number `next`.
+    pub(super) fn new(now: Instant, to: IpAddr, next: u64, limits: &UtpLimits) -> Self {
+        let most = if limits.relayed { RELAYED } else { LARGEST[0] };
+        let mtu = MtuSearch::new(to, most, now);
         let rtt = RoundTrip::default();
         Self {
             send: Sender::new(next),
-            congestion: Congestion::new(now, mtu.payload(), most, next),
+            congestion: Congestion::new(now, mtu.payload(), limits.max_window, next),
             deadline: Some(now + rtt.timeout()),
             rtt,
             mtu,
@@ -232,7 +233,12 @@ impl Outflow {
             self.congestion.handle_progress(now, progress, full, &self.rtt);
         } else {
             self.hear_nothing_new(now);
+            if self.peer_window < full {
+                // It lives, and refuses what is on its way: its owner does not read.
+                self.timeouts = 0;
+            }
         }
+        self.await_window(now);
         if acked.lost > 0 {
             let loss = Loss { bytes: acked.lost * full, sent: acked.lost_sent };
             self.congestion.handle_loss(now, loss, &self.rtt, full);
@@ -289,6 +295,15 @@ impl Outflow {
         };
     }
 
+    /// A window that is shut is tried after a while if nothing is on its way that would be
+    /// answered: the word that it opens may be lost.
+    fn await_window(&mut self, now: Instant) {
+        if !self.send.is_waiting() {
+            let is_shut = self.has_unsent() && self.peer_window == 0;
+            self.deadline = is_shut.then(|| self.deadline.unwrap_or(now + SHUT));
+        }
+    }
+
     /// The window of the other side is shut, and the word that it opens may be lost.
     pub(super) fn try_shut_window(&mut self) {
         self.peer_window = self.peer_window.max(self.full());
@@ -300,9 +315,13 @@ impl Outflow {
         self.rtt.handle_timeout();
         (self.tail, self.probes) = (Tail::Quiet, 0);
         if !is_dial {
-            if self.send.handle_timeout() {
-                self.mtu.handle_lost(now);
-            } else {
+            let lost = self.send.handle_timeout();
+            match lost {
+                LostInTime::Probe => self.mtu.handle_lost(now),
+                LostInTime::ProbeAmongOthers => self.mtu.handle_unknown(),
+                LostInTime::Others => {}
+            }
+            if lost != LostInTime::Probe {
                 self.congestion.handle_timeout(now, self.mtu.payload());
             }
         }
@@ -315,11 +334,15 @@ impl Outflow {
 
     /// Appends to the stream.
     pub(super) fn write(&mut self, now: Instant, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let idle = !self.send.is_waiting() && !self.has_unsent();
-        if !bytes.is_empty() && idle && now >= self.sent + self.rtt.timeout() {
+        if idle && now >= self.sent + self.rtt.timeout() {
             self.congestion.handle_idle(self.mtu.payload());
         }
         self.send.push(bytes);
+        self.await_window(now);
     }
 
     /// The stream ends behind what was written.
@@ -330,6 +353,10 @@ impl Outflow {
     /// What was written and has not left will not.
     pub(super) fn drop_unsent(&mut self) {
         self.send.drop_uncut();
+        if !self.send.is_waiting() {
+            // No window is waited for.
+            self.deadline = None;
+        }
     }
 
     /// Something counts as sent that is no packet of the stream.
@@ -402,11 +429,53 @@ impl Outflow {
     /// Something has left; `is_dial`: our SYN.
     pub(super) fn note_sent(&mut self, now: Instant, is_dial: bool) {
         self.sent = now;
-        let shut = self.has_unsent() && self.peer_window < self.full();
         if self.send.is_waiting() || is_dial {
             self.deadline.get_or_insert(now + self.rtt.timeout());
-        } else if shut {
-            self.deadline.get_or_insert(now + SHUT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::wire::utp::Header;
+
+    #[test]
+    fn probe_lost_among_others_is_sent_again() {
+        let (mut now, mut stats) = (Instant::ZERO, UtpStats::default());
+        let mut out = Outflow::new(now, Ipv4Addr::LOCALHOST.into(), 101, &UtpLimits::default());
+        out.begin();
+        out.set_peer_window(1 << 20);
+        out.write(now, &[0; 10_000]);
+        let sizes: Vec<_> = std::iter::from_fn(|| out.next_packet(now, usize::MAX, &mut stats))
+            .map(|packet| (packet.len, packet.is_probe))
+            .collect();
+        assert_eq!(sizes.first(), Some(&(1452, true)));
+        assert!(sizes.len() > 5 && !sizes[1..].iter().any(|&(_, is_probe)| is_probe));
+        out.note_sent(now, false);
+        now = now + Duration::from_secs(1);
+        assert!(out.take_due(now));
+        assert_eq!(out.handle_timeout(now, false), 1);
+        let last = out.next() - 1;
+        for seq in 101..=last {
+            let again = out.next_packet(now, usize::MAX, &mut stats).unwrap();
+            assert_eq!((again.seq, again.is_probe), (seq, false));
+            let header = Header {
+                kind: Kind::State,
+                connection: 1,
+                timestamp: 0,
+                delay: 0,
+                window: 1 << 20,
+                seq: 1,
+                ack: seq as u16,
+            };
+            let packet = Packet { header, sack: &[], close_reason: None, payload: &[] };
+            out.handle_ack(now, seq, &packet);
+        }
+        assert_eq!((out.full(), out.is_waiting()), (1212, false));
+        // It is as large as before, since not its size was the reason.
+        assert_eq!(out.mtu.next_probe(now), Some(1452));
     }
 }

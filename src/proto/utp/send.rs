@@ -61,6 +61,16 @@ pub(super) struct Acked {
     pub(super) probe: Option<bool>,
 }
 
+/// What a time-out has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LostInTime {
+    /// A probe and nothing else.
+    Probe,
+    ProbeAmongOthers,
+    /// No probe; maybe nothing.
+    Others,
+}
+
 /// Which packet is to be sent, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outgoing {
@@ -450,15 +460,15 @@ impl Sender {
         Some(was_probe)
     }
 
-    /// Nothing was acknowledged in time: all that is on its way is lost. True if that is a probe
-    /// and nothing else.
-    pub(super) fn handle_timeout(&mut self) -> bool {
+    /// Nothing was acknowledged in time: all that is on its way is lost.
+    pub(super) fn handle_timeout(&mut self) -> LostInTime {
         let mut count = 0;
         let mut probe = false;
         for packet in &mut self.packets {
             if packet.fate == Fate::UnderWay {
                 count += 1;
-                probe |= packet.is_probe;
+                // If it arrives nevertheless it is none any more.
+                probe |= std::mem::take(&mut packet.is_probe);
                 packet.fate = Fate::Lost;
                 self.lost += 1;
             }
@@ -467,7 +477,11 @@ impl Sender {
         self.flight = 0;
         self.duplicates = 0;
         self.order.queue.clear();
-        probe && count == 1
+        match (probe, count) {
+            (true, 1) => LostInTime::Probe,
+            (true, _) => LostInTime::ProbeAmongOthers,
+            (false, _) => LostInTime::Others,
+        }
     }
 
     /// When the packet that has waited longest was sent.
@@ -573,15 +587,18 @@ mod tests {
     #[test]
     fn timeout_loses_all_and_a_lone_probe_is_told() {
         let mut s = sender(3);
-        assert!(!s.handle_timeout());
+        assert_eq!(s.handle_timeout(), LostInTime::Others);
         assert_eq!((s.flight(), s.lost, s.next_lost().unwrap().seq), (0, 3, 101));
         assert_eq!(s.oldest(), None);
         let mut s = Sender::new(101);
         s.push(&[0; 500]);
         let probe = s.cut(at(0), 300, true).unwrap();
-        assert!(probe.is_probe && s.handle_timeout());
+        assert!(probe.is_probe);
+        assert_eq!(s.handle_timeout(), LostInTime::Probe);
         let again = s.next_lost().unwrap();
         assert_eq!((again.len, again.is_probe), (300, false));
+        // That it has arrived is no sign any more.
+        assert_eq!(ack(&mut s, 1000, 101, &[]).probe, None);
     }
 
     #[test]

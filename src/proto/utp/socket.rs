@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     base_delay::BaseDelay,
-    event::{UtpClose, UtpStats},
+    event::{UtpClose, UtpLimits, UtpStats},
     number::{first, is_before, widen},
     outflow::{MAX_PACKETS, Outflow},
     receive::{Received, Receiver},
@@ -123,9 +123,9 @@ impl Socket {
         remote: SocketAddr,
         id: u16,
         seq: u16,
-        most: usize,
+        limits: &UtpLimits,
     ) -> Self {
-        let mut socket = Self::new(now, remote, (id, id.wrapping_add(1)), seq, 0, most);
+        let mut socket = Self::new(now, remote, (id, id.wrapping_add(1)), seq, 0, limits);
         socket.state = State::Connecting;
         socket.owed.syn = true;
         socket
@@ -137,12 +137,12 @@ impl Socket {
         remote: SocketAddr,
         syn: &Header,
         seq: u16,
-        most: usize,
+        limits: &UtpLimits,
     ) -> Self {
         let id = syn.connection;
         // Our first packet has the number that the answer to the SYN tells.
         let mut socket =
-            Self::new(now, remote, (id.wrapping_add(1), id), seq.wrapping_sub(1), syn.seq, most);
+            Self::new(now, remote, (id.wrapping_add(1), id), seq.wrapping_sub(1), syn.seq, limits);
         socket.owed.ack = true;
         socket.out.set_peer_window(syn.window as usize);
         socket.note_clock(now, syn.timestamp);
@@ -156,14 +156,14 @@ impl Socket {
         (recv_id, send_id): (u16, u16),
         before: u16,
         ack: u16,
-        most: usize,
+        limits: &UtpLimits,
     ) -> Self {
         Self {
             remote,
             recv_id,
             send_id,
             state: State::Unconfirmed,
-            out: Outflow::new(now, remote.ip(), first(before) + 1, most),
+            out: Outflow::new(now, remote.ip(), first(before) + 1, limits),
             receive: Receiver::new(first(ack)),
             clock: PeerClock::default(),
             told: 0,

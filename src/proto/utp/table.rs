@@ -172,7 +172,7 @@ impl UtpSockets {
         if self.sockets.len() >= self.limits.max_sockets || self.by_id.contains_key(&(to, id)) {
             return None;
         }
-        let socket = Socket::connecting(now, to, id, seq, self.limits.max_window);
+        let socket = Socket::connecting(now, to, id, seq, &self.limits);
         Some(self.insert(to, id, socket))
     }
 
@@ -311,7 +311,7 @@ impl UtpSockets {
             return;
         }
         let seq = self.rng.next_u64() as u16;
-        let socket = Socket::accepted(now, from, syn, seq, limits.max_window);
+        let socket = Socket::accepted(now, from, syn, seq, limits);
         self.unconfirmed += 1;
         let key = self.insert(from, id, socket);
         if let Some(socket) = self.sockets.get_mut(key) {

@@ -288,6 +288,25 @@ fn utp_goes_by_the_relay() {
     assert_eq!(world.script::<ProxyHost>(proxy).relays(), 1);
 }
 
+/// A relay may have an address of IPv6, by which nothing is fragmented: what is longer than a path
+/// to it carries never arrives.
+#[test]
+fn packets_by_a_relay_are_as_large_as_every_path_carries() {
+    let sample = sample();
+    let mut world = World::new(5);
+    let proxy = world.proxy(ProxyManners::Good);
+    let [seed, other] = [0; 2].map(|_| world.node(shy().with(with_utp)));
+    [seed, other].into_iter().for_each(|node| world.set_reachable(node));
+    world.seed_with(seed, &sample);
+    world.download(other, &sample, &[]);
+    let conf = through(&world.proxy_url(proxy, "socks5")).with(with_utp);
+    let middle = world.node(conf.with(|conf| conf.peers.exchange = false));
+    world.download(middle, &sample, &[seed, other]);
+    assert!(world.run_until(|w| w.is_complete(other), secs(120)));
+    // The header of SOCKS has 10 bytes for a peer by IPv4, and 22 by IPv6.
+    assert_eq!(world.script::<ProxyHost>(proxy).longest(), 1280 - 48 - 22 + 10);
+}
+
 #[test]
 fn relay_that_dies_is_asked_for_again_and_datagrams_wait() {
     let Trio { mut world, proxy, seed, leech } = utp_trio(ProxyManners::Good);

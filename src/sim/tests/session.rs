@@ -25,7 +25,7 @@ pub(super) fn recorded(world: &World, node: NodeId) -> usize {
 }
 
 /// Lets a session end in good order, or kills it, and starts it again.
-fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
+pub(super) fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
     if orderly {
         world.tell(node, |engine| engine.shutdown());
         assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));

@@ -1,10 +1,20 @@
 //! Swarms whose connections uTP carries (BEP 29), alone and beside TCP: what is dialled by which,
 //! what a bad path does, and that limits hold.
 
-use super::*;
+use super::{
+    session::{kept, recorded, start_again},
+    *,
+};
 use crate::{
-    base::bucket::{Limits, Rate},
+    base::{
+        bucket::{Limits, Rate},
+        ids::{InfoHash, PeerId},
+    },
     conf::Transports,
+    wire::{
+        handshake::{Handshake, Reserved},
+        utp::{Header, Kind, Packet, encode_header},
+    },
 };
 
 /// A node that speaks these transports.
@@ -134,6 +144,79 @@ fn limits_hold_for_connections_by_utp() {
         let got = (world.stats(nodes[1]).downloaded - before) / 20;
         assert!((400_000..=520_000).contains(&got), "{got} bytes a second, up {up}");
     }
+}
+
+/// Dials by uTP, and sends its handshake a second after what comes behind it.
+#[derive(Debug)]
+struct Backwards {
+    to: SocketAddr,
+    info_hash: InfoHash,
+    /// The number that its packets acknowledge, once it is known.
+    ack: Option<u16>,
+}
+
+/// Packets that it sends behind its handshake, with a thousand bytes each.
+const BEHIND: u16 = 300;
+
+impl Backwards {
+    fn send(&self, talk: &mut Talk<'_>, kind: Kind, seq: u16, payload: &[u8]) {
+        let connection = if kind == Kind::Syn { 10 } else { 11 };
+        let ack = self.ack.unwrap_or(0);
+        let header = Header { kind, connection, timestamp: 9, delay: 0, window: 1 << 20, seq, ack };
+        let mut bytes = Vec::new();
+        encode_header(&header, &[], None, &mut bytes);
+        bytes.extend_from_slice(payload);
+        talk.send_datagram(self.to, bytes);
+    }
+}
+
+impl Script for Backwards {
+    fn tick(&mut self, talk: &mut Talk<'_>) {
+        if self.ack.is_none() {
+            return self.send(talk, Kind::Syn, 100, b"");
+        }
+        let (info_hash, peer_id) = (self.info_hash, PeerId([7; 20]));
+        let handshake = Handshake { reserved: Reserved([0; 8]), info_hash, peer_id };
+        self.send(talk, Kind::Data, 101, &handshake.encode());
+    }
+
+    fn datagram(&mut self, talk: &mut Talk<'_>, _: SocketAddr, bytes: &[u8]) {
+        let header = Packet::decode(bytes).unwrap().header;
+        if self.ack.is_none() {
+            self.ack = Some(header.seq.wrapping_sub(1));
+            // Keep-alives.
+            (0..BEHIND).for_each(|n| self.send(talk, Kind::Data, 102 + n, &[0; 1000]));
+            talk.wake_after(secs(1));
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_a_handshake_waits_in_the_socket() {
+    let sample = file(400_000, 32 * 1024);
+    let mut world = World::new(1);
+    let conf = kept().with(|conf| {
+        conf.network.transports = Transports::Utp;
+        conf.network.read_len = 16_384;
+    });
+    let node = world.node(conf);
+    world.set_reachable(node);
+    world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.run_for(secs(5));
+    // To wake the torrent takes longer than the peer takes to send everything.
+    let slow = DiskPace { min: secs(1), max: secs(1), ..DiskPace::default() };
+    start_again(&mut world, node, true);
+    world.set_disk_pace(node, slow);
+    let (to, info_hash) = (world.addr(node), sample.metainfo.info_hash());
+    world.scripted(Backwards { to, info_hash, ack: None });
+    world.run_for(millis(1500));
+    let kept = |world: &World| world.engine(node).utp_stats().memory;
+    let all = usize::from(BEHIND) * 1000 + 68;
+    assert!(kept(&world) >= all - 2 * 16_384 && kept(&world) < all, "{} of {all}", kept(&world));
+    assert!(world.run_until(|w| kept(w) == 0, secs(20)));
+    assert_eq!(world.engine(node).utp_stats().sockets, 1);
+    assert!(world.told(node, |a| matches!(a, Alert::PeerConnected { .. })).is_some());
 }
 
 #[test]

@@ -60,6 +60,8 @@ struct Host {
     closed: Vec<(Key, UtpClose, Option<u16>)>,
     woken: Option<Instant>,
     out: Vec<u8>,
+    /// Its program does not read.
+    holds: bool,
 }
 
 /// What one end of a connection does and has done.
@@ -131,6 +133,7 @@ impl UtpWorld {
             closed: Vec::new(),
             woken: None,
             out: Vec::new(),
+            holds: false,
         };
         Self {
             now: Instant::from_micros(1),
@@ -162,6 +165,18 @@ impl UtpWorld {
         for (host, n) in self.hosts.iter_mut().zip(1..) {
             host.addr.set_ip([0xfd00, 0, 0, 0, 0, 0, 0, n].into());
         }
+    }
+
+    /// A host's program stops reading, or goes on.
+    #[cfg(test)]
+    fn set_holds(&mut self, host: usize, holds: bool) {
+        let h = &mut self.hosts[host];
+        h.holds = holds;
+        if !holds {
+            let sockets: Vec<_> = h.flows.keys().copied().collect();
+            sockets.into_iter().for_each(|socket| h.read(self.now, socket));
+        }
+        self.serve(host);
     }
 
     /// Changes the path to the host.
@@ -470,16 +485,8 @@ impl Host {
                 UtpEvent::Accepted { socket, .. } => {
                     self.flows.insert(socket, Flow { connected: true, ..Flow::default() });
                 }
-                UtpEvent::Readable { socket } => {
-                    let Some(flow) = self.flows.get_mut(&socket) else { continue };
-                    let bytes = self.sockets.bytes(socket);
-                    for bytes in bytes.chunks(PERIOD) {
-                        flow.broken |= *bytes != *part(flow.read, bytes.len());
-                        flow.read += bytes.len() as u64;
-                    }
-                    let len = bytes.len();
-                    self.sockets.read(now, socket, len);
-                }
+                UtpEvent::Readable { .. } if self.holds => {}
+                UtpEvent::Readable { socket } => self.read(now, socket),
                 UtpEvent::Writable { .. } => {}
                 UtpEvent::Closed { socket, cause, reason } => {
                     self.closed.push((socket, cause, reason));
@@ -489,6 +496,17 @@ impl Host {
                 }
             }
         }
+    }
+
+    fn read(&mut self, now: Instant, socket: Key) {
+        let Some(flow) = self.flows.get_mut(&socket) else { return };
+        let bytes = self.sockets.bytes(socket);
+        for bytes in bytes.chunks(PERIOD) {
+            flow.broken |= *bytes != *part(flow.read, bytes.len());
+            flow.read += bytes.len() as u64;
+        }
+        let len = bytes.len();
+        self.sockets.read(now, socket, len);
     }
 
     fn write(&mut self, now: Instant) {

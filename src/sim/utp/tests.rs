@@ -292,6 +292,58 @@ fn memory_behind_gaps_is_bounded_over_all_sockets() {
     assert!(stats.refused > 0 && stats.sockets == 40);
 }
 
+/// What came behind a lost packet may take all the room there is.
+#[test]
+fn stream_that_uses_its_whole_window_survives_a_loss() {
+    for (window, rate, delay, bytes) in
+        [(65_536, 10 * MBIT, 26, 20 * MB), (4 << 20, 100 * MB, 25, 100 * MB)]
+    {
+        let path = Path { rate, delay: at(delay), loss: 1000, ..Path::default() };
+        let limits = UtpLimits { max_window: window, ..UtpLimits::default() };
+        let mut world = UtpWorld::new(1, path.clone(), Path { rate: 0, ..path }, limits);
+        let key = world.dial(bytes);
+        carries(&mut world, key, bytes);
+    }
+}
+
+/// A receiver of 64 KiB whose program stops to read at once, for so long that its window is shut;
+/// it is sent more than that.
+fn shut(bytes: u64) -> (UtpWorld, Key) {
+    let limits = UtpLimits { max_window: 65_536, ..UtpLimits::default() };
+    let mut world = UtpWorld::new(1, Path::default(), Path::default(), limits);
+    world.set_holds(1, true);
+    let key = world.dial(bytes);
+    world.run(at(5_000));
+    assert!(world.read() == 0 && world.stats(1).memory > 64_000);
+    (world, key)
+}
+
+#[test]
+fn peer_that_does_not_read_for_minutes_is_kept() {
+    let (mut world, key) = shut(MB);
+    world.run(at(300_000));
+    assert_eq!((world.read(), world.closed(0)), (0, vec![]));
+    world.set_holds(1, false);
+    carries(&mut world, key, MB);
+}
+
+#[test]
+fn shut_window_is_tried_after_15_s_if_its_opening_is_lost() {
+    // The second is written whole, and closed: it has no keep-alive, and 20 s.
+    for bytes in [MB, 67_000] {
+        let (mut world, key) = shut(bytes);
+        world.close(key);
+        world.path_mut(0).loss = 1_000_000;
+        world.set_holds(1, false);
+        world.path_mut(0).loss = 0;
+        let before = world.read();
+        world.run(at(9_000));
+        assert_eq!(world.read(), before, "what opened it is lost");
+        assert!(world.run_until(before + 1, at(2_000)).is_some());
+        carries(&mut world, key, bytes);
+    }
+}
+
 #[test]
 fn rest_of_a_burst_is_one_shorter_packet_and_no_slivers() {
     let mut world = world(1, |_| {});
