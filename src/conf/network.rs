@@ -57,10 +57,12 @@ pub struct NetworkConf {
     /// MiB: 13 MiB/s with a round trip of 300 ms.
     pub utp_window: usize,
     /// Bytes that all uTP connections together keep of what came behind a gap or was not read, at
-    /// least [`utp_window`](Self::utp_window). Each may keep 16 KiB in any case. Default 32 MiB.
+    /// least [`utp_window`](Self::utp_window). Each may keep 16 KiB in any case, and one packet
+    /// more, so that what it misses is never refused. Default 32 MiB.
     pub utp_memory: usize,
-    /// Bytes read from one socket at once, and the size of the scratch they are read into. Default
-    /// 256 KiB.
+    /// Bytes read from one connection at once, at least 16 KiB. The scratch that they are read into
+    /// has this size, or 64 KiB if that is more: datagrams may come so many at once. Default 256
+    /// KiB.
     pub read_len: usize,
     /// Reads of one socket in a row before the others get their turn. Default 4.
     pub reads_a_turn: usize,
