@@ -92,25 +92,26 @@ pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
     let local_addrs = reactor.local_addrs();
     let close_timeout = reactor.close_timeout();
     let (calls, shared, thread) = thread::start(reactor)?;
+    let thread_id = thread.thread().id();
     let owner = Owner {
         calls,
         shared: shared.clone(),
         local_addrs,
         close_timeout,
-        thread_id: thread.thread().id(),
+        thread_id,
         thread: Mutex::new(Some(thread)),
     };
-    Ok((EngineHandle { owner: Arc::new(owner) }, Alerts::new(shared)))
+    Ok((EngineHandle { owner: Arc::new(owner) }, Alerts::new(shared, thread_id)))
 }
 
 /// A way to an engine on its own thread. Clones lead to the same engine.
 ///
 /// When the last one is dropped the engine ends in good order: connections are closed, trackers
 /// told and states saved. The drop waits for that,
-/// [`SessionConf::close_timeout`](crate::conf::SessionConf::close_timeout) at most, since a program
-/// may be at its end; it logs an error if that was not enough. To wait otherwise, or to know how it
-/// went, call [`close`](Self::close) first. To wait elsewhere, call [`shutdown`](Self::shutdown),
-/// and drop the handle once [`Alerts::recv`] has told the end.
+/// [`SessionConf::close_timeout`](crate::conf::SessionConf::close_timeout) and a second at most, as
+/// [`close`](Self::close) does, since a program may be at its end; it logs an error if that was not
+/// enough. To wait otherwise, or to know how it went, call [`close`](Self::close) first. To wait
+/// elsewhere, call [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
 #[derive(Clone)]
 pub struct EngineHandle {
     owner: Arc<Owner>,
@@ -171,14 +172,15 @@ impl EngineHandle {
 
     /// Asks the engine to close its connections, save every state and end. Returns at once;
     /// [`Alerts::recv`] tells by `None`, and [`join`](Self::join) by returning, when it is
-    /// done.
+    /// done. Another engine can have its addresses and its session folder then.
     pub fn shutdown(&self) {
         self.owner.shared.ask_to_end();
     }
 
-    /// Ends the engine in good order and waits for that, but no longer than `within`: whatever
-    /// holds it up then, say a disk that does not answer, is not waited for. Other handles find
-    /// the engine gone.
+    /// Ends the engine in good order and waits `within` for that. Then it is given up: whatever
+    /// holds it up, say a disk that does not answer, is not waited for. Its thread has one second
+    /// more to end its turn and close its sockets, so this returns after `within` and a second at
+    /// the latest. Other handles find the engine gone.
     ///
     /// # Errors
     /// [`CloseError`]: it took longer, the engine's thread has panicked, or this is called on it.

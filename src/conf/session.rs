@@ -19,8 +19,9 @@ pub struct SessionConf {
     pub dir: Option<PathBuf>,
     /// How long the drop of the last [`EngineHandle`](crate::EngineHandle) waits for the engine's
     /// end: for connections to be closed, trackers told and states saved. More than
-    /// `stopped_timeout`, so that only a disk that does not answer can be cut off. Default 30
-    /// s. [`EngineHandle::close`](crate::EngineHandle::close) takes a time of its own.
+    /// `stopped_timeout`, so that only a disk that does not answer can be cut off. An engine that
+    /// is given up then has a second more to end its turn. Default 30 s.
+    /// [`EngineHandle::close`](crate::EngineHandle::close) takes a time of its own.
     pub close_timeout: Duration,
     /// Labels of a torrent. Default 32.
     pub max_labels: usize,

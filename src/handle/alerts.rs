@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use crate::alert::Alert;
 /// alerts.
 pub struct Alerts {
     shared: Arc<Shared>,
+    engine_thread: ThreadId,
 }
 
 impl fmt::Debug for Alerts {
@@ -38,23 +40,33 @@ pub enum NoAlert {
 }
 
 impl Alerts {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, engine_thread: ThreadId) -> Self {
+        Self { shared, engine_thread }
     }
 
-    /// Waits for the next alert; `None` if the engine's thread has ended and every alert was
-    /// fetched.
+    /// Waits for the next alert; `None` if the engine has ended and every alert was fetched. After
+    /// an end in good order its addresses and its session folder can be had again by then.
+    ///
+    /// On the engine's own thread, in a closure that was given to a handle, it does not wait, since
+    /// alerts come between the closures: it is `None` there, too, while there is no alert.
     pub fn recv(&self) -> Option<Alert> {
+        if !self.may_wait() {
+            return self.try_recv().ok();
+        }
         let queue = self.shared.lock_alerts();
         let queue = self.shared.arrived.wait_while(queue, |queue| queue.is_pending());
         self.take(queue.unwrap_or_else(PoisonError::into_inner)).ok()
     }
 
-    /// Waits for the next alert, but no longer than `timeout`.
+    /// Waits for the next alert, but no longer than `timeout`. On the engine's own thread it does
+    /// not wait, as [`recv`](Self::recv).
     ///
     /// # Errors
     /// [`NoAlert`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Alert, NoAlert> {
+        if !self.may_wait() {
+            return self.try_recv();
+        }
         let queue = self.shared.lock_alerts();
         let queue =
             self.shared.arrived.wait_timeout_while(queue, timeout, |queue| queue.is_pending());
@@ -67,6 +79,11 @@ impl Alerts {
     /// [`NoAlert`].
     pub fn try_recv(&self) -> Result<Alert, NoAlert> {
         self.take(self.shared.lock_alerts())
+    }
+
+    /// The engine's thread would wait for itself.
+    fn may_wait(&self) -> bool {
+        thread::current().id() != self.engine_thread
     }
 
     fn take(&self, mut queue: MutexGuard<'_, AlertQueue>) -> Result<Alert, NoAlert> {

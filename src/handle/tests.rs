@@ -192,6 +192,53 @@ fn drop_of_the_last_handle_waits_until_the_engine_has_ended() {
 }
 
 #[test]
+fn addresses_and_session_are_free_once_alerts_have_ended() {
+    let dir = TempDir::new().unwrap();
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // An address of this process alone, at a port below those that systems give out.
+    let addr = SocketAddr::from((Ipv4Addr::new(127, high, low, 79), 20_100));
+    let conf = conf().with(|conf| {
+        conf.network.listen = vec![addr];
+        conf.session.dir = Some(dir.path().to_owned());
+        conf.storage.workers = 4;
+    });
+    for nth in 0..50 {
+        let started = spawn(conf.clone());
+        let (engine, alerts) = started.unwrap_or_else(|e| panic!("start {nth}: {e}"));
+        engine.shutdown();
+        while alerts.recv().is_some() {}
+        // The handle is still there.
+        assert!(is_free(addr), "end {nth}");
+        drop(engine);
+    }
+}
+
+#[test]
+fn alerts_are_not_waited_for_on_the_engines_thread() {
+    let (engine, alerts, _, _dir) = on_disk();
+    let (tell, told) = mpsc::channel();
+    engine.tell(move |_| {
+        while alerts.recv().is_some() {}
+        tell.send(alerts.recv_timeout(LONG).err()).unwrap();
+    });
+    assert_eq!(told.recv_timeout(LONG / 2), Ok(Some(NoAlert::Yet)));
+    assert_eq!(engine.close(LONG), Ok(()));
+}
+
+#[test]
+fn closure_that_hangs_holds_up_close_for_a_second_more() {
+    let (engine, _alerts, _, _dir) = on_disk();
+    let (let_go, held) = mpsc::channel::<()>();
+    engine.tell(move |_| _ = held.recv());
+    let short = Duration::from_millis(50);
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(engine.close(short)));
+    let closed = told.recv_timeout(Duration::from_millis(1900));
+    assert_eq!(closed, Ok(Err(CloseError::TimedOut(short))));
+    drop(let_go);
+}
+
+#[test]
 fn hung_disk_holds_up_neither_close_nor_drop_nor_abandon() {
     let disk = Arc::new(Hung::default());
     let _mended = Mended(disk.clone());

@@ -76,7 +76,9 @@ impl Shared {
     /// over by then.
     pub(super) fn wait_for_end(&self, within: Duration) -> bool {
         // An engine that was given up once has been waited for enough.
-        let within = if self.given_up.load(Ordering::SeqCst) { Duration::ZERO } else { within };
+        if self.given_up.load(Ordering::SeqCst) {
+            return self.is_over_within(Duration::ZERO);
+        }
         let over = self.is_over_within(within);
         if !over {
             self.given_up.store(true, Ordering::SeqCst);
@@ -119,7 +121,7 @@ impl Drop for End {
 fn run(mut reactor: Reactor, inbox: &mpsc::Receiver<Call>, last_words: LastWords) {
     let shared = &last_words.0;
     let mut asked = false;
-    loop {
+    let drained = loop {
         if answer_calls(&mut reactor, inbox) == CALLS_A_TURN {
             shared.wake();
         }
@@ -129,7 +131,7 @@ fn run(mut reactor: Reactor, inbox: &mpsc::Receiver<Call>, last_words: LastWords
         }
         // A closure may have asked for the end, too.
         if reactor.is_drained() {
-            break;
+            break true;
         }
         if shared.given_up.load(Ordering::SeqCst) {
             log::error!("the engine is given up before it has ended");
@@ -138,12 +140,17 @@ fn run(mut reactor: Reactor, inbox: &mpsc::Receiver<Call>, last_words: LastWords
         }
         if let Err(e) = reactor.poll(None) {
             log::error!("the engine ends: {e}");
-            break;
+            break false;
         }
         forward_alerts(&mut reactor, shared, ALERTS_BETWEEN);
-    }
+    };
     // What is left is little, and the receiver may be waiting for the end of this thread.
     forward_alerts(&mut reactor, shared, usize::MAX);
+    if drained {
+        // Before the last words: at the end the addresses and the session folder can be had again.
+        // A drained engine has no job that a worker could hang at; a failed one may have.
+        drop(reactor);
+    }
 }
 
 fn answer_calls(reactor: &mut Reactor, inbox: &mpsc::Receiver<Call>) -> usize {
