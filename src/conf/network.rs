@@ -44,7 +44,9 @@ pub struct NetworkConf {
     /// Looking names up is the system's, and not held to this.
     pub bind_addrs: Vec<IpAddr>,
     /// The network interface that everything leaves and comes by, on Linux (`SO_BINDTODEVICE`;
-    /// elsewhere nothing leaves). Names are looked up by the system, as ever. Default: any.
+    /// elsewhere nothing leaves). One that is made anew by the same name, as a tunnel (VPN) is that
+    /// connects again, is noticed within 5 s; what is listened on then is as before. Names are
+    /// looked up by the system, as ever. Default: any.
     pub bind_interface: Option<String>,
     /// The first bytes of our peer id (BEP 20); the rest is random. At most 20 bytes, printable.
     pub client: String,

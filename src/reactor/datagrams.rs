@@ -54,13 +54,37 @@ impl Datagrams {
                 }
             }
         }
-        for nth in 0..2 {
-            let listens = datagrams.families.get(nth).is_some_and(|family| family.home.is_some());
-            if listens && let Err(e) = datagrams.socket(registry, outgoing, nth) {
-                log::warn!("no socket for datagrams yet: {e}");
-            }
+        if let Err(e) = datagrams.open_missing(registry, outgoing) {
+            log::warn!("no socket for datagrams yet: {e}");
         }
         datagrams
+    }
+
+    /// Opens the sockets that are not open of the families that are listened on.
+    ///
+    /// # Errors
+    /// Why the last one that cannot be had now cannot.
+    pub(super) fn open_missing(
+        &mut self,
+        registry: &Registry,
+        outgoing: &Outgoing,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        for nth in 0..2 {
+            let listens = self.families.get(nth).is_some_and(|family| family.home.is_some());
+            if listens && let Err(e) = self.socket(registry, outgoing, nth) {
+                result = Err(e);
+            }
+        }
+        result
+    }
+
+    /// Closes the sockets, which reach nothing any more. What wants to leave opens new ones, and so
+    /// does [`open_missing`](Self::open_missing).
+    pub(super) fn close(&mut self) {
+        for family in &mut self.families {
+            *family = Family { home: family.home, ..Family::default() };
+        }
     }
 
     /// Where the open sockets are.
@@ -155,20 +179,13 @@ impl Datagrams {
             true => socket.send_unfragmented(data, to).map(|()| data.len()),
             false => socket.send_segments(data, segment, to),
         };
-        // The first refusal may be of an earlier datagram, to another address.
-        match send()
-            .or_else(|e| if e.kind() == io::ErrorKind::WouldBlock { Err(e) } else { send() })
-        {
-            Ok(sent) => sent,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                if let Some(family) = self.families.get_mut(nth) {
-                    family.full = true;
-                }
-                self.watch_room(registry, nth, true);
-                0
+        done_with(send, segment, data.len()).unwrap_or_else(|| {
+            if let Some(family) = self.families.get_mut(nth) {
+                family.full = true;
             }
-            Err(_) => data.len(),
-        }
+            self.watch_room(registry, nth, true);
+            0
+        })
     }
 
     /// The socket of a family, opened if it was not.
@@ -211,6 +228,34 @@ impl Datagrams {
             }
         }
         None
+    }
+}
+
+/// Bytes of a burst of `len` that are done with after a call: they have left, or are as good as
+/// lost. `None`: there is no room now.
+fn done_with(
+    mut send: impl FnMut() -> io::Result<usize>,
+    segment: usize,
+    len: usize,
+) -> Option<usize> {
+    use io::ErrorKind as Kind;
+    // The first refusal may be of an earlier datagram, to another address.
+    let sent = send().or_else(|e| if e.kind() == Kind::WouldBlock { Err(e) } else { send() });
+    match sent.map_err(|e| e.kind()) {
+        Ok(sent) => Some(sent),
+        Err(Kind::WouldBlock) => None,
+        // There is no way for any of them.
+        Err(
+            Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable
+            | Kind::Unsupported
+            | Kind::PermissionDenied,
+        ) => Some(len),
+        // It may be of the moment, as when the system is short of buffers (ENOBUFS). Where each
+        // datagram is a call, the rest of the burst is not lost by that.
+        Err(_) => Some(segment.max(1).min(len)),
     }
 }
 
@@ -283,6 +328,48 @@ mod tests {
                 [second.port()]
             );
         }
+    }
+
+    #[test]
+    fn datagram_that_fails_does_not_take_its_burst_along() {
+        let (segment, len) = (1000, 63_500);
+        let run = |failures: usize, error: &dyn Fn() -> io::Error| {
+            let (mut calls, mut left, mut offset) = (0, 0, 0);
+            while offset < len {
+                let one = segment.min(len - offset);
+                let send = || {
+                    calls += 1;
+                    if calls <= failures { Err(error()) } else { Ok(one) }
+                };
+                match done_with(send, segment, len - offset) {
+                    Some(done) => {
+                        left += usize::from(calls > failures);
+                        offset += done;
+                    }
+                    None => break,
+                }
+            }
+            (left, offset)
+        };
+        // No buffer, twice: ENOBUFS has no kind of its own.
+        let no_buffer = || io::Error::from(io::ErrorKind::OutOfMemory);
+        assert_eq!(run(2, &no_buffer), (63, len));
+        // Once may be the echo of another datagram.
+        assert_eq!(run(1, &no_buffer), (64, len));
+        // Without a way, none is tried.
+        assert_eq!(run(2, &|| io::ErrorKind::NetworkUnreachable.into()), (0, len));
+        assert_eq!(run(1, &|| io::ErrorKind::WouldBlock.into()), (0, 0));
+    }
+
+    #[test]
+    fn closed_sockets_open_again_at_their_port() {
+        let home = free_port(4);
+        let (poll, mut datagrams) = open(&[home]);
+        datagrams.close();
+        assert!(datagrams.addrs().next().is_none() && !datagrams.is_ready());
+        let outgoing = Outgoing::new(&Conf::default());
+        datagrams.open_missing(poll.registry(), &outgoing).unwrap();
+        assert_eq!(datagrams.addrs().next().map(|addr| addr.port()), Some(home.port()));
     }
 
     #[test]

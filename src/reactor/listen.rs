@@ -35,6 +35,8 @@ struct Listener {
     addr: SocketAddr,
     /// There may be connections waiting.
     ready: bool,
+    /// None come any more: the interface was made anew.
+    stale: bool,
 }
 
 /// What came of one look at the listeners.
@@ -68,6 +70,39 @@ impl Listeners {
         }
         let spare = if listeners.is_empty() { None } else { open_spare() };
         Ok(Self { listeners, next: 0, spare, retry_at: None })
+    }
+
+    /// The interface that they are held to was made anew: they are to be bound again.
+    pub(super) fn note_new_interface(&mut self) {
+        for listener in &mut self.listeners {
+            listener.stale = true;
+        }
+    }
+
+    /// Binds those again that are to be, to the ports that they had; the rest is as in
+    /// [`bind`](Self::bind).
+    ///
+    /// # Errors
+    /// The last address that cannot be bound now, and why. The next call tries it again.
+    pub(super) fn rebind(
+        &mut self,
+        registry: &Registry,
+        interface: Option<&str>,
+        takes: bool,
+        first_token: usize,
+    ) -> Result<(), (SocketAddr, io::Error)> {
+        let mut result = Ok(());
+        for (n, listener) in self.listeners.iter_mut().enumerate() {
+            if !listener.stale {
+                continue;
+            }
+            let token = takes.then_some(Token(first_token + n));
+            match bind(registry, listener.addr, interface, token) {
+                Ok(anew) => *listener = anew,
+                Err(e) => result = Err((listener.addr, e)),
+            }
+        }
+        result
     }
 
     pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
@@ -161,7 +196,7 @@ fn bind(
         registry.register(&mut inner, token, Interest::READABLE)?;
     }
     // A connection may have come between `listen` and `register`.
-    Ok(Listener { inner, addr, ready: token.is_some() })
+    Ok(Listener { inner, addr, ready: token.is_some(), stale: false })
 }
 
 /// Gives up the spare descriptor for as long as it takes to accept one connection and drop it.

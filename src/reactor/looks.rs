@@ -11,6 +11,8 @@ pub(super) struct Looks {
     pub(super) gateway: NextLook,
     /// What we send from.
     pub(super) addresses: NextLook,
+    /// Whether the interface that everything is held to was made anew.
+    pub(super) held: NextLook,
     /// How many datagrams were dropped, when that is asked for.
     pub(super) dropped: NextLook,
 }
@@ -18,7 +20,8 @@ pub(super) struct Looks {
 impl Looks {
     /// When the next look is due that is not asked for.
     pub(super) fn next(&self) -> Option<Instant> {
-        [&self.interfaces, &self.gateway, &self.addresses].iter().filter_map(|look| look.at).min()
+        let looks = [&self.interfaces, &self.gateway, &self.addresses, &self.held];
+        looks.iter().filter_map(|look| look.at).min()
     }
 }
 

@@ -97,6 +97,8 @@ const ROUNDS_A_TURN: usize = 3;
 /// Bytes of blocks read from the page cache and sent a turn, over all links: well below a
 /// millisecond.
 const UPLOADS_A_TURN: usize = 1 << 20;
+/// How long an interface that was made anew may go unnoticed. A look is one call of the system.
+const HELD_INTERVAL: Duration = Duration::from_secs(5);
 /// How old may be what is told of dropped datagrams: the table of many sockets takes milliseconds.
 const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -198,10 +200,12 @@ impl Reactor {
         };
         let poll = Poll::new().map_err(ReactorError::Setup)?;
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
+        // Before anything is held to the interface, whose number it notes.
+        let outgoing = Outgoing::new(&conf);
         let listeners = Listeners::bind(
             poll.registry(),
             if conf.listens() { &conf.network.listen } else { &[] },
-            conf.network.bind_interface.as_deref(),
+            outgoing.interface(),
             conf.network.transports.tcp(),
             FIRST_LISTENER_TOKEN,
         )
@@ -218,7 +222,6 @@ impl Reactor {
             Box::new(move || pool_waker.try_wake()),
         );
         let pool = pool.map_err(ReactorError::Setup)?;
-        let outgoing = Outgoing::new(&conf);
         let tls = TlsConf::new(&conf.trackers.tls_roots).map_err(ReactorError::TlsRoots)?;
         let resolver = Resolver::new(waker.clone());
         let clock = Clock::new();
@@ -251,6 +254,9 @@ impl Reactor {
             next: NextTurn::default(),
             tally: Tally::default(),
         };
+        if reactor.outgoing.interface().is_some() {
+            reactor.looks.held.set(reactor.clock.now() + HELD_INTERVAL);
+        }
         // What was restored may want something.
         reactor.next.lend();
         Ok(reactor)
@@ -367,6 +373,7 @@ impl Reactor {
         self.look_at_interfaces(now);
         self.look_for_gateway(now);
         self.look_at_own_addresses(now);
+        self.look_at_held_interface(now);
         self.output.begin_turn(UPLOADS_A_TURN);
         if self.output.has_dirty() {
             // What the last turn left goes first: reading blocks for others may take all of this

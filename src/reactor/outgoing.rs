@@ -20,14 +20,28 @@ const BUFFER: usize = 4 << 20;
 pub(super) struct Outgoing {
     addrs: Vec<IpAddr>,
     interface: Option<String>,
+    /// The system's number of that interface as it was last known. Sockets are held to the number.
+    number: Option<u32>,
 }
 
 impl Outgoing {
     pub(super) fn new(conf: &Conf) -> Self {
-        Self {
-            addrs: conf.network.bind_addrs.clone(),
-            interface: conf.network.bind_interface.clone(),
-        }
+        let interface = conf.network.bind_interface.clone();
+        let number = interface.as_deref().and_then(number_of);
+        Self { addrs: conf.network.bind_addrs.clone(), interface, number }
+    }
+
+    /// The interface that everything is held to, if one is set.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Whether the interface has another number than before. It was made anew then, as a tunnel
+    /// (VPN) is that connects again, and sockets that were held to it reach nothing any more.
+    pub(super) fn has_new_interface(&mut self) -> bool {
+        // While it is away nothing can be held to it.
+        let Some(number) = self.interface.as_deref().and_then(number_of) else { return false };
+        self.number.replace(number) != Some(number)
     }
 
     /// Whether there is an address to reach `addr` from. Nothing else can be used if not.
@@ -127,6 +141,19 @@ pub(super) fn bind_device(_socket: &Socket, _interface: &str) -> io::Result<()> 
     Err(io::Error::new(io::ErrorKind::Unsupported, "sockets cannot be bound to an interface here"))
 }
 
+/// The system's number of an interface, which one made anew by the same name does not have.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn number_of(interface: &str) -> Option<u32> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
+    rustix::net::netdevice::name_to_index(&socket, interface).ok()
+}
+
+/// The system's number of an interface, to which no socket can be held here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn number_of(_interface: &str) -> Option<u32> {
+    None
+}
+
 #[cfg(unix)]
 fn is_under_way(e: &io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
@@ -146,7 +173,7 @@ mod tests {
 
     fn outgoing(addrs: &[&str], interface: Option<&str>) -> Outgoing {
         let addrs = addrs.iter().map(|ip| ip.parse().unwrap()).collect();
-        Outgoing { addrs, interface: interface.map(str::to_owned) }
+        Outgoing { addrs, interface: interface.map(str::to_owned), number: None }
     }
 
     fn listener() -> (TcpListener, SocketAddr) {

@@ -273,3 +273,71 @@ fn datagrams_that_found_no_room_are_counted_once_a_second() {
     }
     assert!(dropped > 0 && come + dropped == sent, "{dropped} dropped, {come} of {sent} came");
 }
+
+/// A namespace of its own has an interface that this test may remove and make again, as a tunnel
+/// does that loses its connection. What a process sends to itself by it stays inside.
+#[test]
+#[cfg(target_os = "linux")]
+fn interface_that_is_made_anew_serves_again_at_its_port() {
+    use std::process::Command;
+    const NAME: &str = "reactor::tests::interface_that_is_made_anew_serves_again_at_its_port";
+    const INSIDE: &str = "CRATETORRENT_TEST_IN_NAMESPACE";
+    const MAKE: &str = "ip link set lo up && ip link add tun7 type veth peer name far7 \
+        && ip address add 10.9.9.1/24 dev tun7 && ip link set far7 up && ip link set tun7 up";
+    let sh = |script| Command::new("sh").args(["-c", script]).output().unwrap();
+    if std::env::var_os(INSIDE).is_none() {
+        let unshared = || {
+            let mut command = Command::new("unshare");
+            command.arg("-rn");
+            command
+        };
+        let can = unshared().args(["sh", "-c", MAKE]).output();
+        if !can.is_ok_and(|can| can.status.success()) {
+            return eprintln!("no namespaces here");
+        }
+        let mut inside = unshared();
+        inside.arg(std::env::current_exe().unwrap()).args(["--exact", NAME, "--nocapture"]);
+        let output = inside.env(INSIDE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert!(sh(MAKE).status.success());
+    let addr = SocketAddr::from((Ipv4Addr::new(10, 9, 9, 1), 7000));
+    let conf = Conf::default().with(|conf| {
+        conf.network.listen = vec![addr];
+        conf.network.bind_interface = Some("tun7".to_owned());
+    });
+    let mut reactor = Reactor::new(conf.clone()).unwrap();
+    // Whether a datagram leaves, and a connection comes that is made by the interface.
+    let serves = |reactor: &mut Reactor| {
+        // Five seconds later.
+        reactor.looks.held.stop();
+        reactor.poll(Some(Duration::ZERO)).unwrap();
+        let (registry, outgoing) = (reactor.poll.registry(), &reactor.outgoing);
+        let sent = reactor.datagrams.send(registry, outgoing, ([10, 9, 9, 2], 9).into(), b"?");
+        let stream = Outgoing::new(&conf).connect(addr);
+        let comes = stream.is_ok_and(|stream| {
+            (0..100).any(|_| {
+                reactor.poll(Some(Duration::from_millis(5))).unwrap();
+                stream.peer_addr().is_ok() && reactor.verbs().connections() > 0
+            })
+        });
+        (sent.is_ok(), comes)
+    };
+    assert_eq!(serves(&mut reactor), (true, true));
+    assert!(sh("ip link del tun7").status.success());
+    assert_eq!(serves(&mut reactor), (false, false));
+    for _ in 0..2 {
+        assert!(sh(MAKE).status.success());
+        assert_eq!(serves(&mut reactor), (true, true));
+        assert_eq!((reactor.local_addrs(), reactor.datagram_addrs().len()), (vec![addr], 1));
+        assert_eq!(reactor.datagram_addrs()[0].port(), addr.port());
+        assert!(sh("ip link del tun7").status.success());
+    }
+    // An address that comes later than its interface.
+    assert!(sh("ip link add tun7 type veth peer name far7").status.success());
+    assert_eq!(serves(&mut reactor), (false, false));
+    let rest = "ip address add 10.9.9.1/24 dev tun7; ip link set far7 up; ip link set tun7 up";
+    assert!(sh(rest).status.success());
+    assert_eq!(serves(&mut reactor), (true, true));
+}

@@ -13,7 +13,8 @@ use std::{
 use mio::{Token, net::TcpStream};
 
 use super::{
-    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, gateway,
+    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, HELD_INTERVAL, Reactor,
+    gateway,
     listen::{Accepted, is_out_of_descriptors},
     output::{Burst, Output, Sent},
     own_addresses,
@@ -367,6 +368,32 @@ impl Reactor {
         self.looks.addresses.set(now + conf.dht.look_interval);
         let found = own_addresses::look(conf);
         self.engine.handle_addresses(now, found);
+    }
+
+    /// Opens again what is held to an interface that was made anew. What cannot be had yet, say
+    /// since its address is still missing, is tried again by the next look.
+    pub(super) fn look_at_held_interface(&mut self, now: Instant) {
+        if self.outgoing.interface().is_none() || !self.looks.held.is_due(now) {
+            return;
+        }
+        self.looks.held.set(now + HELD_INTERVAL);
+        let is_new = self.outgoing.has_new_interface();
+        if is_new {
+            log::info!("the interface was made anew, and sockets are held to it again");
+            self.datagrams.close();
+            self.listeners.note_new_interface();
+        }
+        // A failure is told once.
+        let level = if is_new { log::Level::Warn } else { log::Level::Debug };
+        let (registry, interface) = (self.poll.registry(), self.outgoing.interface());
+        if let Err(e) = self.datagrams.open_missing(registry, &self.outgoing) {
+            log::log!(level, "no socket for datagrams yet: {e}");
+        }
+        let takes = self.engine.conf().network.transports.tcp();
+        let bound = self.listeners.rebind(registry, interface, takes, FIRST_LISTENER_TOKEN);
+        if let Err((addr, e)) = bound {
+            log::log!(level, "cannot listen on {addr} yet: {e}");
+        }
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
