@@ -275,6 +275,10 @@ impl Engine {
     /// These are mapped now, and no others.
     fn set_mapped(&mut self, mapped: [Option<PortMapping>; 2]) {
         self.discovery.mapping.mapped = mapped;
+        if mapped == [None, None] {
+            self.cx.leases.external_mut().forget_router();
+            self.spread_external_addr();
+        }
         let outer = self.discovery.mapping.outer_port();
         if self.cx.leases.ports().mapped() != outer {
             self.cx.leases.set_mapped_port(outer);

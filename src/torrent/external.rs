@@ -19,6 +19,8 @@ pub(crate) struct External {
     /// What the user says. It is not voted on.
     told: Ours,
     agreed: Ours,
+    /// What our router has said last, as long as it maps a port.
+    of_router: Option<IpAddr>,
     /// Who said what, oldest first.
     votes: VecDeque<(IpAddr, IpAddr)>,
     changed: bool,
@@ -45,7 +47,24 @@ impl External {
     pub(crate) fn set_of_router(&mut self, addr: IpAddr) {
         let before = self.agreed;
         put(&mut self.agreed, addr);
+        self.of_router = Some(addr.to_canonical());
         self.changed |= self.agreed != before;
+    }
+
+    /// Our router is another one, or does not answer any more: what it said counts no longer,
+    /// unless others say so, too. They may have agreed on another address by now.
+    pub(crate) fn forget_router(&mut self) {
+        let Some(IpAddr::V4(ip)) = self.of_router.take() else { return };
+        if self.agreed.v4 != Some(ip) || self.count(ip.into()) >= QUORUM {
+            return;
+        }
+        let said = self.votes.iter().map(|&(_, said)| said).filter(IpAddr::is_ipv4);
+        let best = said.max_by_key(|&said| self.count(said));
+        self.agreed.v4 = None;
+        if let Some(best) = best.filter(|&best| self.count(best) >= QUORUM) {
+            put(&mut self.agreed, best);
+        }
+        self.changed = true;
     }
 
     /// `voter`, a peer or a tracker, takes our address to be `addr`.
@@ -59,7 +78,6 @@ impl External {
         if self.votes.len() > MAX_VOTES {
             self.votes.pop_front();
         }
-        let count = |addr| self.votes.iter().filter(|&&(_, said)| said == addr).count();
         let now = if addr.is_ipv4() {
             self.agreed.v4.map(IpAddr::V4)
         } else {
@@ -67,12 +85,17 @@ impl External {
         };
         // What has been agreed on gives way only to what more say by now.
         if now != Some(addr)
-            && count(addr) >= QUORUM
-            && now.is_none_or(|now| count(addr) > count(now))
+            && self.count(addr) >= QUORUM
+            && now.is_none_or(|now| self.count(addr) > self.count(now))
         {
             put(&mut self.agreed, addr);
             self.changed = true;
         }
+    }
+
+    /// How many hosts say so.
+    fn count(&self, addr: IpAddr) -> usize {
+        self.votes.iter().filter(|&&(_, said)| said == addr).count()
     }
 }
 
@@ -150,6 +173,29 @@ mod tests {
         assert_eq!(e.votes.len(), MAX_VOTES);
         (1..=3).for_each(|n| e.vote([9, 0, 0, n].into(), ip("5.5.5.5")));
         assert_eq!(v4(&e), Some(ip("5.5.5.5")));
+    }
+
+    #[test]
+    fn address_of_a_router_that_is_gone_counts_no_longer() {
+        let mut e = External::default();
+        e.set_of_router(ip("5.5.5.5"));
+        assert!(e.poll_changed() && v4(&e) == Some(ip("5.5.5.5")));
+        e.forget_router();
+        assert!(e.poll_changed() && v4(&e).is_none());
+        e.forget_router();
+        assert!(!e.poll_changed());
+        // Others have agreed on another, or on the same.
+        for said in ["6.6.6.6", "7.7.7.7"] {
+            e.set_of_router(ip("7.7.7.7"));
+            (1..=3).for_each(|n| e.vote([9, 0, 0, n].into(), ip(said)));
+            e.forget_router();
+            assert_eq!(v4(&e), Some(ip(said)));
+        }
+        // What the user says stays.
+        e.set(ip("8.8.8.8"));
+        e.set_of_router(ip("5.5.5.5"));
+        e.forget_router();
+        assert_eq!(v4(&e), Some(ip("8.8.8.8")));
     }
 
     #[test]
