@@ -49,8 +49,9 @@ pub struct DhtConf {
     /// only one family lacks nodes it is twelve times as long from the first, and grows to an
     /// hour. Default 5 s.
     pub bootstrap_retry_max: Duration,
-    /// How often the driver looks whether this machine sends from another address, so that the node
-    /// looks around again when the network is another. Default 5 s.
+    /// How often the driver looks whether this machine sends from another address, so that the
+    /// node, trackers and peers are asked again when the network is another; also without a node.
+    /// Default 5 s.
     pub look_interval: Duration,
     /// New nodes that wait to be asked whether they are there. Default 64.
     pub max_probes: usize,

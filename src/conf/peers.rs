@@ -36,7 +36,9 @@ pub struct PeerConf {
     pub reconnect_min: Duration,
     /// Longest pause before a peer is dialled again. Default 5 min.
     pub reconnect_max: Duration,
-    /// Dials in a row without a useful answer after which a peer is forgotten. Default 8.
+    /// Dials in a row without a useful answer after which a peer is forgotten, or four times as
+    /// many if it was connected once; one that the user has named never is. Dials that fail since
+    /// there is no network do not count. Default 8.
     pub max_dial_failures: u32,
     /// Peers known, connected or not, a torrent. Default 3000.
     pub max_candidates: usize,

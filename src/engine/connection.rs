@@ -403,11 +403,12 @@ impl Engine {
     /// A connection is over, or could not be made.
     pub(super) fn connection_closed(&mut self, key: Key, cause: CloseCause) {
         let is_unreachable = matches!(cause, CloseCause::Io(_) | CloseCause::NoAddress);
+        let is_network_away = self.is_network_away(key, &cause);
         let refused = match cause {
             CloseCause::Io(kind) => Some(kind),
             _ => None,
         };
-        if is_unreachable && self.fall_back_to_utp(key, refused) {
+        if is_unreachable && !is_network_away && self.fall_back_to_utp(key, refused) {
             return;
         }
         if let Some(connection) = self.connections.get(key) {
@@ -435,7 +436,7 @@ impl Engine {
                     t.put_back_candidate(addr, until);
                 }
             }
-            if cause == CloseCause::Exhausted
+            if (cause == CloseCause::Exhausted || is_network_away)
                 && let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get_mut(t))
                 && !connection.who.incoming
             {
@@ -449,6 +450,25 @@ impl Engine {
                 self.end(key, Disconnect::new(kind, what));
             }
         }
+    }
+
+    /// Whether a peer could not be dialled since there is no network, which says nothing of it. A
+    /// family that this machine does not have while it has the other is no such case: its peers
+    /// would be dialled for ever.
+    fn is_network_away(&self, key: Key, cause: &CloseCause) -> bool {
+        let is_meant = matches!(
+            cause,
+            CloseCause::Io(
+                ErrorKind::NetworkUnreachable
+                    | ErrorKind::NetworkDown
+                    | ErrorKind::AddrNotAvailable
+            )
+        );
+        is_meant
+            && self.connections.get(key).is_some_and(|connection| {
+                connection.is_connecting()
+                    && !self.discovery.network.has_only_other_family(connection.who.addr.ip())
+            })
     }
 
     pub(super) fn handle_connection_timeout(&mut self, key: Key, at: Instant) {

@@ -42,8 +42,6 @@ pub(super) struct Dht {
     told: BTreeMap<Key, (Vec<NodeId>, Option<Announce>)>,
     /// Whose a hash is.
     torrents: BTreeMap<NodeId, Key>,
-    /// What this machine sends from, as the driver saw it last.
-    addresses: Option<Vec<IpAddr>>,
     /// Names that are being resolved, with the ports that belong to them.
     resolving: BTreeSet<(String, u16)>,
     /// What of it is in the session folder.
@@ -76,28 +74,6 @@ impl Engine {
     /// The node begins.
     pub(super) fn start_dht(&mut self) {
         self.drive_dht();
-    }
-
-    /// Whether the driver is to look now and then, every
-    /// [`DhtConf::look_interval`](crate::conf::DhtConf::look_interval), from which addresses this
-    /// machine sends to the outside, and to tell them by
-    /// [`handle_addresses`](Self::handle_addresses).
-    pub fn wants_addresses(&self) -> bool {
-        self.discovery.dht.node.is_some() && !self.shutdown.has_begun()
-    }
-
-    /// The addresses from which this machine sends to the outside, at most one of each family; none
-    /// of a family that has no way there. If one has come since the last time, the network is
-    /// another one: the DHT node looks around again at once, where it would take up to a minute to
-    /// try once more after a long time without a network.
-    pub fn handle_addresses(&mut self, now: Instant, addrs: Vec<IpAddr>) {
-        self.handle_tick(now);
-        let before = self.discovery.dht.addresses.replace(addrs);
-        let is_new = |addr: &IpAddr| before.as_ref().is_some_and(|known| !known.contains(addr));
-        if self.discovery.dht.addresses.iter().flatten().any(is_new) {
-            log::debug!("this machine sends from another address");
-            self.verbs().dht_network_changed();
-        }
     }
 
     /// A datagram of the DHT came.

@@ -4,7 +4,7 @@
 use crate::{
     base::{rng::Rng, time::Instant},
     conf::Conf,
-    engine::{dht::Dht, lsd::Lsd, port_mapping::Mapping},
+    engine::{dht::Dht, lsd::Lsd, network::Network, port_mapping::Mapping},
 };
 
 /// See the module.
@@ -13,12 +13,13 @@ pub(super) struct Discovery {
     pub(super) dht: Dht,
     pub(super) lsd: Lsd,
     pub(super) mapping: Mapping,
+    pub(super) network: Network,
 }
 
 impl Discovery {
     pub(super) fn new(conf: &Conf, rng: &mut Rng, now: Instant) -> Self {
         let dht = Dht::new(conf, rng, now);
         let mapping = Mapping::new(conf, rng);
-        Self { dht, lsd: Lsd::new(conf, rng), mapping }
+        Self { dht, lsd: Lsd::new(conf, rng), mapping, network: Network::default() }
     }
 }

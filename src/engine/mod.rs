@@ -32,6 +32,7 @@ mod labels;
 mod limits;
 mod lsd;
 mod names;
+mod network;
 mod places;
 mod port_mapping;
 mod proxy;
@@ -303,6 +304,9 @@ impl Engine {
 
     /// Time passes. The verbs that follow happen at `now`.
     pub fn handle_tick(&mut self, now: Instant) {
+        if now.since(self.cx.now) >= network::SLEPT {
+            self.note_gap(now);
+        }
         self.cx.now = self.cx.now.max(now);
     }
 

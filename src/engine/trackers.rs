@@ -80,7 +80,7 @@ impl Verbs<'_> {
     }
 
     /// Announces a torrent as soon as its trackers allow it: one that has named a time that must
-    /// pass is not told before.
+    /// pass is not told before. One that has said never to ask again (BEP 31) is asked once more.
     ///
     /// # Errors
     /// If there is no such torrent.

@@ -104,6 +104,8 @@ pub(super) struct Node {
     /// Its user tells each of its engines where it is reached.
     pub(super) tells_place: bool,
     pub(super) cut: bool,
+    /// Its machine knows that it has no network: dials fail at once.
+    pub(super) routeless: bool,
     /// A box on its line resets connections that begin with a handshake in plain.
     pub(super) censored: bool,
     /// Which part of a partition it is in.
@@ -155,6 +157,7 @@ impl Node {
             listening: true,
             tells_place: false,
             cut: false,
+            routeless: false,
             censored: false,
             part: 0,
             nat: None,

@@ -136,6 +136,10 @@ enum Event {
     Refused {
         conn: u64,
     },
+    /// The dialler's own machine has no way there.
+    NoRoute {
+        conn: u64,
+    },
     /// A segment has left its sender.
     Depart {
         conn: u64,
@@ -223,6 +227,7 @@ impl Event {
             Self::Connect { conn, addr } => (1, *conn, u64::from(addr.port()), &[]),
             Self::Connected { conn } => (2, *conn, 0, &[]),
             Self::Refused { conn } => (3, *conn, 0, &[]),
+            Self::NoRoute { conn } => (3, *conn, 1, &[]),
             Self::Depart { conn, side, bytes } => (4, *conn, *side as u64, bytes),
             Self::Arrive { conn, side, bytes } => (5, *conn, *side as u64, bytes),
             Self::End { conn, side, reset } => {

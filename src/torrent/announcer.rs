@@ -133,6 +133,7 @@ impl Announcer {
     pub(crate) fn start(&mut self, now: Instant, complete: bool, conf: &Conf) {
         self.active = true;
         self.completeness.begin(complete);
+        self.lift_never();
         for t in &mut self.trackers {
             // What it was told before the rest is forgotten, but not when it wants to be left
             // alone.
@@ -207,8 +208,13 @@ impl Announcer {
         }
     }
 
-    /// The user wants it announced now. Trackers that want to be left alone for some time are left
-    /// alone.
+    /// Trackers that have said never to ask again (BEP 31) may be asked once more: the user has
+    /// begun anew.
+    pub(crate) fn lift_never(&mut self) {
+        self.trackers.iter_mut().for_each(|t| t.never = false);
+    }
+
+    /// It is to be announced now. Trackers that want to be left alone for some time are left alone.
     pub(crate) fn hurry(&mut self, now: Instant, conf: &Conf) {
         for t in &mut self.trackers {
             t.next = t.next.min(t.not_before.max(now));

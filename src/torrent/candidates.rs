@@ -32,6 +32,12 @@ use worth::{Room, Worth};
 /// Of so many dials in a row that fail one tries uTP, too: the first. Odd, since encryption takes
 /// turns with each failure, and each way is to meet each transport.
 const FAILURES_A_UTP_DIAL: u32 = 3;
+/// A peer that was connected is forgotten after so many times the failures of another: two hours
+/// with the default pauses, longer than most networks are away.
+const PATIENCE: u32 = 4;
+/// One that the user has named is never forgotten, since nothing brings it back. After as many
+/// failures its pauses are so many times as long.
+const SELDOM: u32 = 12;
 
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
@@ -160,7 +166,9 @@ impl Candidates {
         let least = if share.is_some_and(|share| self.room.fresh_of(source) >= share) {
             self.room.oldest_of(source)
         } else if self.known.len() >= most {
-            let Some(least) = self.room.least(source) else { return false };
+            // One that is shelved is of no use as long as we have everything.
+            let least = self.room.least(source).or_else(|| self.least_shelved(source));
+            let Some(least) = least else { return false };
             Some(least)
         } else {
             None
@@ -182,6 +190,16 @@ impl Candidates {
         self.known.insert(addr, new);
         self.idle(addr, now);
         true
+    }
+
+    /// A shelved peer that makes room for a new one of `source`, if there is one.
+    fn least_shelved(&self, source: Source) -> Option<SocketAddr> {
+        let yields = |addr: &&SocketAddr| {
+            let candidate = self.known.get(*addr);
+            source == Source::User
+                || candidate.is_some_and(|c| c.source.standing() > Standing::User)
+        };
+        self.shelved.iter().find(yields).copied()
     }
 
     /// A known peer was named again.
@@ -411,7 +429,7 @@ impl Candidates {
 
     /// The connection to `addr` ended. If it was of `use` the next dial comes soon, else later each
     /// time (exponential back-off with jitter), and after too many failures in a row the peer
-    /// is forgotten.
+    /// is forgotten: one that was connected later than others, one that the user has named never.
     pub(crate) fn release(
         &mut self,
         now: Instant,
@@ -424,12 +442,16 @@ impl Candidates {
         if candidate.idle_until.is_some() {
             return;
         }
-        candidate.failures = if useful { 0 } else { candidate.failures + 1 };
-        if candidate.failures >= conf.peers.max_dial_failures {
+        candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+        let few = conf.peers.max_dial_failures;
+        let many = few.saturating_mul(PATIENCE);
+        let is_users = candidate.source.standing() == Standing::User;
+        if !is_users && candidate.failures >= if candidate.proven { many } else { few } {
             self.known.remove(&addr);
             return;
         }
         let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
+        let pause = if candidate.failures < many { pause } else { pause.saturating_mul(SELDOM) };
         self.idle(addr, now + pause);
     }
 
@@ -497,14 +519,22 @@ impl Candidates {
         }
     }
 
+    /// The network is another one: those that failed are dialled as soon as may be.
+    pub(crate) fn hasten_failed(&mut self, now: Instant) {
+        let is_meant = |c: &Candidate| c.failures > 0 && c.idle_until.is_some_and(|at| at > now);
+        let failed = self.known.iter().filter(|(_, candidate)| is_meant(candidate));
+        let failed: Vec<_> = failed.map(|(&addr, _)| addr).collect();
+        failed.into_iter().for_each(|addr| self.hasten(now, addr));
+    }
+
     /// `addr` could not be dialled for reasons of our own: later, and later each time, but it is
     /// not forgotten for that.
     pub(crate) fn postpone(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
         if let Some(candidate) =
             self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none())
         {
-            candidate.failures =
-                (candidate.failures + 1).min(conf.peers.max_dial_failures.saturating_sub(1));
+            let most = conf.peers.max_dial_failures.saturating_sub(1).max(candidate.failures);
+            candidate.failures = candidate.failures.saturating_add(1).min(most);
             let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
             self.idle(addr, now + pause);
         }

@@ -309,8 +309,21 @@ impl Torrent {
         self.schedule(cx);
     }
 
+    /// The user wants it announced now, also to trackers that have said never to ask again.
     pub(crate) fn announce_now(&mut self, cx: &mut Cx) {
+        self.trackers.announcer.lift_never();
+        self.hurry_announces(cx);
+    }
+
+    /// Trackers are told as soon as they allow it.
+    pub(crate) fn hurry_announces(&mut self, cx: &mut Cx) {
         self.trackers.announcer.hurry(cx.now, &cx.conf);
         self.schedule(cx);
+    }
+
+    /// The network is another one, or has come back: what failed is tried again.
+    pub(crate) fn handle_network_change(&mut self, cx: &mut Cx) {
+        self.peers.candidates_mut().hasten_failed(cx.now);
+        self.hurry_announces(cx);
     }
 }

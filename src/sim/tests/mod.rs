@@ -31,6 +31,7 @@ mod magnet;
 mod memory;
 mod metadata;
 mod names;
+mod network;
 mod no_peers;
 mod one_way;
 mod outside;

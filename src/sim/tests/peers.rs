@@ -1,7 +1,7 @@
 //! Peers that are bad, slow, silent, fickle or gone.
 
 use super::*;
-use crate::conf::Encryption;
+use crate::{conf::Encryption, torrent::candidates::PeerSource};
 
 /// A bad peer beside a good one; the good one must never be blamed, and the bad one always is if it
 /// did harm.
@@ -345,7 +345,10 @@ fn useless_peer_is_dialled_ever_less_and_then_forgotten() {
     let closer = world.scripted(Closer::default());
     // It is not tried encrypted, too.
     let leech = world.node(loud().with(|conf| conf.encryption.policy = Encryption::Off));
-    world.download(leech, &sample, &[closer]);
+    let id = world.download(leech, &sample, &[]);
+    let addr = world.addr(closer);
+    // The user's would not be forgotten.
+    world.tell(leech, |engine| engine.add_peer_from(id, addr, PeerSource::Dht)).unwrap();
     world.run_for(secs(1000));
     let times = &world.script::<Closer>(closer).times;
     assert_eq!(times.len(), 8);

@@ -1,6 +1,7 @@
 //! Peers behind routers: who can be dialled, and that a swarm completes if it can.
 
 use super::*;
+use crate::{engine::Verbs, torrent::candidates::PeerSource};
 
 /// One seed behind a router, and only a leech that dials it: whether the leech gets the torrent.
 fn behind(rule: Nat, seed_dials_leech: bool, reachable: bool) {
@@ -111,14 +112,15 @@ fn router_without_a_mapping_admits_no_connection() {
         let mut outcome = Scenario::swarm(5).leeches(1).seeds_behind(Nat::FullCone).begin();
         let (seed, leech) = (outcome.cast.seeds[0], outcome.cast.leeches[0]);
         outcome.world.set_nat_ttl(seed, secs(ttl));
-        // It has dialled a node that does not listen, once.
+        // It has dialled a node that does not listen, and given it up: no user named it.
         let id = outcome.world.torrent(seed);
         let gone = outcome.world.scripted(Closed);
         outcome.world.set_listening(gone, false);
         let addr = outcome.world.addr(gone);
         outcome.world.run_for(millis(100));
         outcome.world.tell(leech, |engine| engine.pause(engine.torrents()[0])).unwrap();
-        outcome.world.tell(seed, |engine| engine.add_peer(id, addr)).unwrap();
+        let told = |engine: &mut Verbs<'_>| engine.add_peer_from(id, addr, PeerSource::Dht);
+        outcome.world.tell(seed, told).unwrap();
         outcome.world.run_for(secs(300));
         outcome.world.tell(leech, |engine| engine.resume(engine.torrents()[0])).unwrap();
         outcome.world.run_for(secs(5));

@@ -42,6 +42,10 @@ impl World {
             },
         );
         self.book.write(self.now, Deed::Between { from, to: to.unwrap_or(from), what: "dials" });
+        if self.nodes[from].routeless {
+            self.schedule(self.now, Event::NoRoute { conn });
+            return conn;
+        }
         let delay = self.delay(from, to.unwrap_or(from));
         self.schedule(self.now + delay, Event::Connect { conn, addr });
         conn

@@ -94,6 +94,16 @@ impl World {
         self.tell_ended(id, node, key, cause);
     }
 
+    /// A dial has failed on the dialler's own machine.
+    pub(super) fn no_route(&mut self, id: u64) {
+        let Some(conn) = self.conns.remove(&id) else { return };
+        let [End { node, key, open }, _] = conn.ends;
+        if open {
+            let cause = CloseCause::Io(std::io::ErrorKind::NetworkUnreachable);
+            self.tell_ended(id, node, key, cause);
+        }
+    }
+
     /// A node learns that a connection is over.
     fn tell_ended(&mut self, id: u64, node: usize, key: Option<StreamId>, cause: CloseCause) {
         let clock = self.clock(node);

@@ -33,6 +33,7 @@ impl World {
             Event::Refused { conn } => {
                 self.ended(conn, 1, CloseCause::Io(ErrorKind::ConnectionRefused))
             }
+            Event::NoRoute { conn } => self.no_route(conn),
             Event::Depart { conn, side, bytes } => self.departed(conn, side, bytes),
             Event::Arrive { conn, side, bytes } => self.arrived(conn, side, bytes),
             Event::End { conn, side, reset } => {

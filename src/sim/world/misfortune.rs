@@ -110,6 +110,13 @@ impl World {
         }
     }
 
+    /// A node's cable is [cut](Self::set_cut), and its machine knows it: it has no address, and
+    /// dials fail at once. Connections that are there stand still, as there.
+    pub fn set_offline(&mut self, node: NodeId, offline: bool) {
+        self.nodes[node.0].routeless = offline;
+        self.set_cut(node, offline);
+    }
+
     /// A node's machine goes away without a word: no end and no reset reaches anybody, then or
     /// later. When it is [started again](Self::restart) it does not know its old connections,
     /// and says so to the peers that use them.

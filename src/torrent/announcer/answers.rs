@@ -32,8 +32,10 @@ pub(crate) enum Retry {
     Later,
     /// After this time (BEP 31).
     In(Duration),
-    /// Not at all (BEP 31), or it makes no sense.
+    /// Not before the user begins anew (BEP 31), or it makes no sense.
     Never,
+    /// After this time: it is not the tracker that failed.
+    Blameless(Duration),
 }
 
 /// Why a call brought no answer.
@@ -129,9 +131,13 @@ impl Announcer {
             return None;
         }
         t.working = false;
-        t.failures = t.failures.saturating_add(1);
+        t.failures = match retry {
+            Retry::Blameless(_) => t.failures.max(1),
+            _ => t.failures.saturating_add(1),
+        };
         let pause = match retry {
             Retry::In(time) => (*time).clamp(AFTER_FAILURE, LONGEST_BY_WORD),
+            Retry::Blameless(time) => (*time).max(AFTER_FAILURE),
             _ => back_off(t.failures, rng),
         };
         t.next = now + pause;

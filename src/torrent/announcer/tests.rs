@@ -269,6 +269,39 @@ fn tracker_interval_holds_even_against_the_user() {
 }
 
 #[test]
+fn tracker_that_wants_no_more_is_asked_when_the_user_begins_anew() {
+    let mut t = Trial::new(&[&["a"]], Conf::default());
+    let is_due = |t: &Trial| t.announcer.due().is_some();
+    let (no, _) = t.turn().unwrap();
+    _ = t.fail(no, Retry::Never);
+    assert!(!is_due(&t));
+    t.announcer.stop();
+    t.announcer.start(t.now, false, &t.conf);
+    assert!(is_due(&t) && t.wait() >= 5.0);
+    let (no, _) = t.turn().unwrap();
+    _ = t.fail(no, Retry::Never);
+    assert!(!is_due(&t));
+    t.announcer.lift_never();
+    t.announcer.hurry(t.now, &t.conf);
+    assert_eq!(t.wait(), 5.0);
+    assert_eq!(t.turn().unwrap().1, "a started");
+}
+
+#[test]
+fn failure_of_a_proxy_is_no_failure_of_the_tracker() {
+    let mut t = Trial::new(&[&["a"]], Conf::default());
+    for _ in 0..100 {
+        let (no, _) = t.turn().unwrap();
+        assert_eq!(t.fail(no, Retry::Blameless(secs(60))).unwrap().retry_in, Some(secs(60)));
+        assert_eq!(t.wait(), 60.0);
+    }
+    let stats = t.announcer.stats(t.now, &t.theirs);
+    assert_eq!((stats[0].failures, stats[0].status), (1, TrackerStatus::Failing));
+    let (no, _) = t.turn().unwrap();
+    assert!(t.fail(no, Retry::Later).unwrap().retry_in.unwrap() <= secs(20));
+}
+
+#[test]
 fn user_may_announce_early_down_to_the_minimum_interval() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let (no, _) = t.turn().unwrap();

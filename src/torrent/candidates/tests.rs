@@ -11,7 +11,7 @@ fn failures_back_off_and_end() {
     let (conf, mut rng) = (Conf::default(), Rng::new(1));
     let mut c = Candidates::default();
     let mut now = Instant::ZERO;
-    assert!(c.add(now, addr(1), Source::User, &conf) && c.add(now, addr(1), Source::User, &conf));
+    assert!(c.add(now, addr(1), Source::Dht, &conf) && c.add(now, addr(1), Source::Dht, &conf));
     assert_eq!(c.len(), 1);
     let mut pauses = Vec::new();
     while let Some(a) = c.poll_dial(now) {
@@ -25,6 +25,77 @@ fn failures_back_off_and_end() {
     assert_eq!(pauses.len() as u32, conf.peers.max_dial_failures - 1);
     assert!(pauses.windows(2).all(|w| w[0] < w[1]) && pauses[0] == 1, "{pauses:?}");
     assert_eq!(c.len(), 0);
+}
+
+/// How often a candidate is dialled in vain in so many hours, the last pause, and whether it is
+/// known still.
+fn dials(source: Source, proven: bool, hours: u64) -> (u32, u64, bool) {
+    let (conf, mut rng) = (Conf::default(), Rng::new(1));
+    let mut c = Candidates::default();
+    c.add(Instant::ZERO, addr(1), source, &conf);
+    let (mut count, mut last, mut pause) = (0, Instant::ZERO, 0);
+    while let Some(now) = c.next_due().filter(|at| at.since(Instant::ZERO).as_secs() < hours * 3600)
+    {
+        assert_eq!(c.poll_dial(now), Some(addr(1)));
+        if proven {
+            c.note_connected(addr(1));
+        }
+        c.release(now, addr(1), false, &mut rng, &conf);
+        (count, pause, last) = (count + 1, now.since(last).as_secs(), now);
+    }
+    (count, pause, c.addrs().count() == 1)
+}
+
+#[test]
+fn dead_peer_of_the_user_stays_and_one_once_connected_stays_long() {
+    assert_eq!(dials(Source::Dht, false, 1), (8, dials(Source::Dht, false, 1).1, false));
+    let (_, pause, known) = dials(Source::Dht, true, 2);
+    assert!(known && (300..=375).contains(&pause), "{pause}");
+    let (count, _, known) = dials(Source::Dht, true, 4);
+    assert_eq!((count, known), (32, false));
+    let (_, pause, known) = dials(Source::User, false, 100);
+    assert!(known && (3600..=4500).contains(&pause), "{pause}");
+}
+
+#[test]
+fn postponed_peer_is_never_forgotten_and_dialled_when_hastened() {
+    let (conf, mut rng) = (Conf::default(), Rng::new(1));
+    let mut c = Candidates::default();
+    (1..=2).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), Source::Dht, &conf)));
+    let mut now = Instant::ZERO;
+    for _ in 0..100 {
+        while let Some(a) = c.poll_dial(now) {
+            c.postpone(now, a, &mut rng, &conf);
+        }
+        now = c.next_due().unwrap();
+    }
+    let a = c.poll_dial(now).unwrap();
+    c.release(now, a, true, &mut rng, &conf);
+    let later = now + Duration::from_millis(500);
+    let other = if a == addr(1) { addr(2) } else { addr(1) };
+    c.hasten_failed(later);
+    assert_eq!((c.poll_dial(later), c.poll_dial(later)), (Some(other), None));
+}
+
+#[test]
+fn shelved_seeds_make_room_for_new_peers() {
+    let conf = Conf::default().with(|conf| conf.peers.max_candidates = 10);
+    let tracker = PeerSource::Tracker.into();
+    let mut c = Candidates::default();
+    assert!(c.add(Instant::ZERO, addr(1), Source::User, &conf));
+    (2..=10).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), tracker, &conf)));
+    while let Some(a) = c.poll_dial(Instant::ZERO) {
+        c.note_connected(a);
+        c.shelve(a);
+    }
+    for n in 11..=100 {
+        assert!(c.add(Instant::ZERO, addr(n), tracker, &conf), "{n}");
+        let a = c.poll_dial(Instant::ZERO).unwrap();
+        c.note_connected(a);
+        c.shelve(a);
+        assert!(c.addrs().count() == 10 && c.shelved.len() == 10);
+    }
+    assert!(c.addrs().any(|a| a == addr(1)), "the user's gives way to no tracker's");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! first, what any host may have named before what a tracker has, the most often failed before the
 //! others; one that the user has named goes for another of the user's alone. Of those never tried,
 //! the kind of source that has named the most gives way, and of its sources (trackers, peers) the
-//! one that has. One that was connected before never does. Only idle candidates stand here; when
-//! one is dialled is not decided here.
+//! one that has. One that was connected before does only after many failures. Only idle candidates
+//! stand here; when one is dialled is not decided here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +12,10 @@ use std::{
 
 use super::source::{PeerSource, Source, Standing};
 use crate::base::time::Instant;
+
+/// After so many failures in a row it does not count any more that a candidate was connected once:
+/// a swarm's peers of hours ago must not take the room of new ones.
+const MANY_FAILURES: u32 = 8;
 
 /// What a candidate is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +41,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn insert(&mut self, addr: SocketAddr, worth: Worth) {
         match worth {
-            Worth { proven: true, .. } => {}
+            Worth { proven: true, failures: ..MANY_FAILURES, .. } => {}
             Worth { failures: 0, source, since, .. } => {
                 _ = self.fresh.entry(source).or_default().insert((since, addr))
             }
@@ -49,7 +53,7 @@ impl Room {
 
     pub(super) fn remove(&mut self, addr: SocketAddr, worth: Worth) {
         match worth {
-            Worth { proven: true, .. } => {}
+            Worth { proven: true, failures: ..MANY_FAILURES, .. } => {}
             Worth { failures: 0, source, since, .. } => {
                 if let Some(fresh) = self.fresh.get_mut(&source) {
                     fresh.remove(&(since, addr));
@@ -138,6 +142,19 @@ mod tests {
         room.remove(addr(8), worth(b, 1, false, 8));
         (2..=5).for_each(|n| room.remove(addr(n), worth(a, 0, false, n.into())));
         assert_eq!((room.least(a), room.least(b)), (Some(addr(7)), None));
+    }
+
+    #[test]
+    fn peer_once_connected_makes_room_after_many_failures() {
+        let since = Instant::from_micros(1);
+        let worth = |failures| Worth { source: Source::Dht, proven: true, failures, since };
+        let mut room = Room::default();
+        room.insert(addr(1), worth(MANY_FAILURES - 1));
+        assert_eq!(room.least(Source::User), None);
+        room.insert(addr(2), worth(MANY_FAILURES));
+        assert_eq!(room.least(Source::Dht), Some(addr(2)));
+        room.remove(addr(2), worth(MANY_FAILURES));
+        assert_eq!(room.least(Source::User), None);
     }
 
     #[test]
