@@ -280,6 +280,7 @@ impl Engine {
             self.handle_relay_timeout();
             self.dialing.look_again();
             self.dial_candidates();
+            self.hurry_announces();
         }
     }
 

@@ -101,6 +101,9 @@ impl Engine {
                     Ok((Answer::Scrape(_), _)) => {}
                     Err(error) => {
                         let retry = match error.retry_in() {
+                            _ if matches!(error, CallError::Proxy(_)) => {
+                                Retry::Blameless(self.ways.proxy.pause(&self.cx.conf.proxy))
+                            }
                             Some(RetryIn::After(time)) => Retry::In(time),
                             Some(RetryIn::Never) => Retry::Never,
                             None => Retry::Later,

@@ -255,6 +255,7 @@ impl Engine {
         self.ways.proxy.relay.state = State::Up(key, addr);
         if self.ways.proxy.relay.health.recover() {
             self.cx.alerts.push(Alert::ProxyRecovered { datagrams: true });
+            self.hurry_announces();
         }
         if self.cx.conf.proxy.carries(Traffic::Dht) {
             // What it has asked before was dropped.

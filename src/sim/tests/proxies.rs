@@ -429,6 +429,19 @@ fn udp_tracker_waits_while_the_relay_is_asked_for_again() {
 }
 
 #[test]
+fn tracker_is_told_within_a_minute_when_the_proxy_works_again() {
+    let (mut world, proxy, tracker, leech) = tracked(ProxyManners::Good, "socks5");
+    assert!(world.run_until(|w| w.is_complete(leech), secs(10)));
+    world.set_listening(proxy, false);
+    world.break_all(proxy);
+    world.run_for(secs(2 * 3600));
+    let before = world.told_to(tracker).iter().filter(|told| told.node == proxy).count();
+    world.set_listening(proxy, true);
+    let told = |w: &World| w.told_to(tracker).iter().filter(|t| t.node == proxy).count() > before;
+    assert!(world.run_until(told, Conf::default().proxy.retry_max + secs(10)));
+}
+
+#[test]
 fn stopped_is_told_through_the_relay() {
     let (mut world, proxy, tracker, leech) = tracked(ProxyManners::Good, "socks5");
     assert!(world.run_until(|w| w.is_complete(leech), secs(10)));
