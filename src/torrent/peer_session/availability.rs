@@ -126,8 +126,8 @@ impl Availability {
     /// # Errors
     /// If it has lost pieces too often.
     pub(super) fn handle_lost(&mut self, piece: PieceIndex) -> Result<bool, Fault> {
-        let was_seed = self.is_seed();
-        if !self.has.unset(piece) {
+        // A piece of a peer that is let go for this stays, and is counted until it is gone.
+        if !self.has.has(piece) {
             return Ok(false);
         }
         self.lost += 1;
@@ -135,10 +135,10 @@ impl Availability {
         if self.lost > limit {
             return Err(Fault::Lost(limit));
         }
-        if was_seed {
+        if self.is_seed() {
             self.retell_cheaply()?;
         }
-        Ok(true)
+        Ok(self.has.unset(piece))
     }
 
     // What we want of it.

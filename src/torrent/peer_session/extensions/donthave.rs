@@ -92,6 +92,30 @@ mod tests {
     }
 
     #[test]
+    fn peer_let_go_for_lost_pieces_leaves_no_count_behind() {
+        let mut cx = world();
+        let mut swarm = leech(&mut cx);
+        let mut sessions = peers(2, &swarm, &mut cx);
+        sessions.iter_mut().for_each(|s| hear(s, &[Message::HaveAll], &mut swarm, &mut cx));
+        let piece = swarm.geometry().piece(0).unwrap();
+        let mut bad = sessions.remove(0);
+        let payload = &piece.get().to_be_bytes();
+        let mut end = Ok(());
+        for _ in 0..100 {
+            end = handle(&mut bad, payload, &mut swarm, &mut cx);
+            if end.is_err() {
+                break;
+            }
+            hear(&mut bad, &[Message::Have(0)], &mut swarm, &mut cx);
+        }
+        assert!(matches!(end, Err(Fault::Retold(_))));
+        bad.leave(&mut swarm, &mut cx);
+        let pieces: Vec<_> = swarm.geometry().pieces().collect();
+        assert!(pieces.into_iter().all(|piece| swarm.availability(piece) == 1));
+        swarm.audit(&[&sessions[0]], None, &cx.conf).unwrap();
+    }
+
+    #[test]
     fn interest_ends_when_the_last_wanted_piece_is_lost() {
         let mut cx = world();
         let mut swarm = leech(&mut cx);
