@@ -189,7 +189,7 @@ impl Torrent {
             }
             return;
         }
-        self.swarm.begin_quiet();
+        self.swarm.begin_quiet(cx.now);
         let idle = !self.swarm.has_jobs() && self.lifecycle.is_savable();
         // What is to be closed or opened anew is tidied up, and nothing else.
         if !idle || (self.lifecycle.is_pending() && !self.storage.operations.tidy) {
@@ -265,6 +265,7 @@ impl Torrent {
     /// What waited for the disk goes on.
     fn end_silence(&mut self, cx: &mut Cx) {
         self.swarm.retry(cx);
+        self.wake_web_seeds();
         for (_, session) in self.peers.iter_mut() {
             session.serve_on(cx);
         }

@@ -326,8 +326,13 @@ impl Torrent {
     pub(crate) fn give_up_idle(&mut self, cx: &mut Cx) {
         self.swarm.evict(usize::MAX, cx);
         // What waits for a disk that fails would keep them waiting for as long as that.
-        if self.lifecycle.is_failing() && self.swarm.give_up(cx) {
-            self.lifecycle.note_given_up();
+        if self.lifecycle.is_failing() {
+            if self.swarm.give_up(cx) {
+                self.lifecycle.note_given_up();
+            }
+        } else if self.swarm.is_quiet_for_long(cx.now) {
+            // So would what cannot be written while the files are moved.
+            self.swarm.give_up(cx);
         }
     }
 

@@ -22,6 +22,10 @@ impl Torrent {
         self.show_pieces(cx);
         self.tend_web_seeds(cx);
         self.go_on(cx);
+        // What is done to all files has begun, or is over.
+        if self.swarm.has_news() {
+            self.deliver_all(cx);
+        }
         self.tend_reads(cx);
         self.tend_slots(cx);
         self.tend_trackers(cx);

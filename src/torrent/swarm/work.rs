@@ -1,15 +1,21 @@
 //! Whether new orders, jobs and writes may go out, and the jobs that workers have not answered. It
 //! knows neither why they may not nor what the jobs are.
 
+use std::time::Duration;
+
 use super::Swarm;
+use crate::base::time::Instant;
+
+/// What is done to all files is mostly over within that: it is not worth fetching anything again.
+const SHORT_QUIET: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     /// Whether new orders may go out.
     orders: bool,
-    /// Something is done to all files: no job may begin.
-    quiet: bool,
+    /// Something is done to all files, since then: no job may begin.
+    quiet: Option<Instant>,
     /// Nothing may be written.
     no_writes: bool,
     /// Jobs that workers have not answered.
@@ -20,7 +26,8 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn may_order(&self) -> bool {
-        self.orders
+        // What comes meanwhile stays in memory.
+        self.orders && self.quiet.is_none()
     }
 
     pub(super) fn may_write(&self) -> bool {
@@ -29,7 +36,7 @@ impl Work {
 
     /// Whether a run that is whole may go to a worker.
     pub(super) fn may_submit(&self) -> bool {
-        !self.quiet && !self.no_writes
+        self.quiet.is_none() && !self.no_writes
     }
 
     /// A job goes out that does not write.
@@ -72,18 +79,27 @@ impl Swarm {
         self.work.may_order()
     }
 
-    /// Something is to be done to all files: no job may begin until that is over.
-    pub(crate) fn begin_quiet(&mut self) {
-        self.work.quiet = true;
+    /// Something is to be done to all files: no job may begin until that is over, and nothing new
+    /// is ordered, which could not be written.
+    pub(crate) fn begin_quiet(&mut self, now: Instant) {
+        self.refills.want_if(self.work.quiet.is_none());
+        self.work.quiet.get_or_insert(now);
     }
 
-    /// Jobs may begin again. Returns whether they might not.
+    /// Jobs and orders may begin again. Returns whether they might not.
     pub(crate) fn end_quiet(&mut self) -> bool {
-        std::mem::take(&mut self.work.quiet)
+        let was_quiet = self.work.quiet.take().is_some();
+        self.refills.want_if(was_quiet);
+        was_quiet
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.work.quiet
+        self.work.quiet.is_some()
+    }
+
+    /// Whether that takes long, perhaps as long as it takes to copy all files.
+    pub(crate) fn is_quiet_for_long(&self, now: Instant) -> bool {
+        self.work.quiet.is_some_and(|since| since + SHORT_QUIET <= now)
     }
 
     /// The store was told which files are skipped, or could not be: then nothing may be written

@@ -116,6 +116,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_asked_for_while_the_files_are_moved() {
+        let mut cx = world();
+        let mut swarm = leech(&mut cx);
+        let mut sessions = peers(1, &swarm, &mut cx);
+        swarm.begin_quiet(cx.now);
+        assert!(swarm.take_refill() && !swarm.is_quiet_for_long(cx.now));
+        let session = &mut sessions[0];
+        hear(session, &[Message::HaveAll, Message::Unchoke], &mut swarm, &mut cx);
+        assert!(session.pipeline().is_empty() && cx.leases.fetchers() == 0);
+        cx.now = cx.now + std::time::Duration::from_secs(1);
+        assert!(swarm.is_quiet_for_long(cx.now));
+        assert!(swarm.end_quiet() && swarm.take_refill());
+        session.refill(&mut swarm, &mut cx);
+        assert!(!session.pipeline().is_empty() && cx.leases.fetchers() == 1);
+    }
+
+    #[test]
     fn interest_ends_when_the_last_wanted_piece_is_lost() {
         let mut cx = world();
         let mut swarm = leech(&mut cx);
