@@ -30,7 +30,8 @@ pub struct RequestConf {
     /// Peers that a block may be asked of at once near the end. Default 3.
     pub endgame_copies: u8,
     /// Bytes of piece data in memory: arriving, waiting for a worker, being written, or in buffers
-    /// that lie idle, which they do for ten seconds at most. Default 32 MiB.
+    /// that lie idle, which they do for ten seconds at most. Of four runs or more, torrents that
+    /// have some leave one to torrents that have none. Default 32 MiB.
     pub max_piece_memory: usize,
     /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB.
     /// Default 1 MiB.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     base::{geometry::PieceIndex, time::Instant},
-    torrent::progress::Supplier,
+    torrent::progress::{OrderKey, Supplier},
 };
 
 /// How long those who had a part in a failure leave the piece to others; twice as long after each
@@ -20,6 +20,11 @@ const MAX_SHY: usize = 32;
 /// How often one alone may leave a piece unfinished until those who did may share it again: none of
 /// them may be able to give all of it.
 const TRIES: u32 = 3;
+/// How long a peer may have a piece alone; twice as long after each failure and each peer that left
+/// it unfinished, since peers that are slow, and not idle, are to end it one day.
+const TENURE: Duration = Duration::from_secs(120);
+/// How often that doubles.
+const MAX_DOUBLINGS: u32 = 4;
 
 #[derive(Debug, Default)]
 struct Trial {
@@ -29,6 +34,15 @@ struct Trial {
     /// Who left it then.
     left: Vec<Supplier>,
     shy: Vec<(Supplier, Instant)>,
+    /// The peer that has it alone, and until when.
+    tenure: Option<Tenure>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tenure {
+    owner: OrderKey,
+    who: Supplier,
+    until: Instant,
 }
 
 impl Trial {
@@ -45,6 +59,11 @@ impl Trial {
             make_room(&mut self.left);
             self.left.push(who);
         }
+    }
+
+    fn tenure(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).saturating_add(self.given_up);
+        TENURE.saturating_mul(1 << doublings.min(MAX_DOUBLINGS))
     }
 
     fn pause(&self) -> Duration {
@@ -97,6 +116,30 @@ impl Paroles {
         self.note_due(until);
     }
 
+    /// `who` has it alone from now on. A connection with a web seed has no tenure: it is closed if
+    /// it is too slow.
+    pub(crate) fn begin_tenure(
+        &mut self,
+        piece: PieceIndex,
+        owner: OrderKey,
+        who: Supplier,
+        now: Instant,
+    ) {
+        let Some(trial) = self.trials.get_mut(&piece) else { return };
+        let until = now + trial.tenure();
+        trial.tenure = matches!(owner, OrderKey::Peer(_)).then_some(Tenure { owner, who, until });
+        self.note_due(until);
+    }
+
+    /// The pieces that peers have had alone for as long as they may, with those peers.
+    pub(crate) fn poll_tenures(&mut self, now: Instant) -> Vec<(PieceIndex, OrderKey, Supplier)> {
+        let over = |(&piece, trial): (&PieceIndex, &mut Trial)| {
+            let tenure = trial.tenure.take_if(|tenure| tenure.until <= now)?;
+            Some((piece, tenure.owner, tenure.who))
+        };
+        self.trials.iter_mut().filter_map(over).collect()
+    }
+
     /// The piece is good, or not wanted any more.
     pub(crate) fn settle(&mut self, piece: PieceIndex) {
         self.trials.remove(&piece);
@@ -130,14 +173,16 @@ impl Paroles {
         for trial in self.trials.values_mut() {
             trial.shy.retain(|&(_, until)| now < until);
         }
-        self.due = self.trials.values().flat_map(|trial| &trial.shy).map(|&(_, until)| until).min();
+        let shy = self.trials.values().flat_map(|trial| &trial.shy).map(|&(_, until)| until);
+        let tenures = self.trials.values().filter_map(|trial| trial.tenure);
+        self.due = shy.chain(tenures.map(|tenure| tenure.until)).min();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::geometry::Geometry;
+    use crate::base::{arena::Key, geometry::Geometry};
 
     fn who(n: u32) -> Supplier {
         Supplier::WebSeed(n)
@@ -184,6 +229,28 @@ mod tests {
         assert!(!p.may_share(piece, who(2)));
         (0..1000).for_each(|n| p.give_up(piece, who(n), at(3)));
         assert_eq!(p.trials[&piece].left.len(), MAX_SHY);
+    }
+
+    #[test]
+    fn peer_has_a_piece_alone_for_a_bounded_time() {
+        let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
+        let key = |n| Key { index: n, generation: 1 };
+        let peer = OrderKey::Peer(key(1));
+        let mut p = Paroles::default();
+        p.begin_tenure(piece, peer, who(1), at(0));
+        assert_eq!(p.next_due(), None, "it is not on parole");
+        p.fail(piece, &[], at(0));
+        p.begin_tenure(piece, peer, who(1), at(10));
+        p.look_again(at(11));
+        assert_eq!((p.next_due(), p.poll_tenures(at(129))), (Some(at(130)), vec![]));
+        assert_eq!(p.poll_tenures(at(130)), [(piece, peer, who(1))]);
+        assert_eq!(p.poll_tenures(at(999)), []);
+        // Each has it for longer than the one before.
+        p.give_up(piece, who(1), at(130));
+        p.begin_tenure(piece, peer, who(2), at(130));
+        assert!(p.poll_tenures(at(369)).is_empty() && !p.poll_tenures(at(370)).is_empty());
+        p.begin_tenure(piece, OrderKey::WebSeed(key(1)), who(3), at(400));
+        assert_eq!(p.poll_tenures(at(9999)), []);
     }
 
     #[test]

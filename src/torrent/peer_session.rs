@@ -329,6 +329,12 @@ impl PeerSession {
         }
     }
 
+    /// It had a piece alone for too long, which others are to fetch.
+    pub(crate) fn recall(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
+        self.requests.recall(piece, &mut self.outgoing, swarm, cx);
+        self.refill(swarm, cx);
+    }
+
     /// We do not read from it for now, because of our own limits: its own, or some that it shares
     /// with others.
     pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {

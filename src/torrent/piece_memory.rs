@@ -6,6 +6,9 @@
 
 use crate::base::buf::{Buf, BufPool};
 
+/// Memory for so many runs has one that torrents without any find free.
+const SHARED: usize = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -14,12 +17,14 @@ pub(crate) struct Memory {
     /// With a buffer.
     backed: usize,
     limit: usize,
+    /// What the torrent that asks now leaves to those that have none.
+    left: usize,
     bufs: BufPool,
 }
 
 impl Memory {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { used: 0, backed: 0, limit, bufs: BufPool::default() }
+        Self { used: 0, backed: 0, limit, left: 0, bufs: BufPool::default() }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -37,8 +42,19 @@ impl Memory {
         self.backed
     }
 
+    /// Whether the torrent that asks now may have so many bytes more.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        bytes <= self.limit.saturating_sub(self.used)
+        bytes <= self.limit.saturating_sub(self.used).saturating_sub(self.left)
+    }
+
+    /// The torrent that asks from now on leaves the last `run` bytes to torrents that have no
+    /// memory, if it has some itself, or not all is taken yet: the peers of one torrent may be slow
+    /// with all that it has, and others would get none. Of fewer than [`SHARED`] runs nothing is
+    /// left.
+    pub(crate) fn leave_to_others(&mut self, run: usize, has_some: impl FnOnce() -> bool) {
+        let room = self.limit.saturating_sub(self.used);
+        let leaves = self.limit / SHARED >= run && (room >= run.saturating_mul(2) || has_some());
+        self.left = if leaves { run } else { 0 };
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) -> bool {
@@ -119,5 +135,20 @@ mod tests {
         memory.age();
         memory.age();
         assert_eq!(memory.idle(), 0);
+    }
+
+    #[test]
+    fn last_run_is_left_to_torrents_without_memory() {
+        let mut memory = Memory::new(100);
+        memory.leave_to_others(25, || true);
+        assert!(memory.reserve(50) && memory.reserve(25) && !memory.reserve(25));
+        memory.leave_to_others(25, || false);
+        assert!(memory.reserve(25) && !memory.reserve(1));
+        // It is not left by chance, where much was free at first.
+        memory.release(75);
+        memory.leave_to_others(25, || false);
+        assert!(memory.reserve(50) && !memory.reserve(1));
+        memory.leave_to_others(26, || true);
+        assert!(memory.reserve(25), "too little to share");
     }
 }

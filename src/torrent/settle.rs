@@ -131,6 +131,13 @@ impl Torrent {
                 }
                 self.cancel_in_web_seeds(block, except, cx);
             }
+            Note::Recall(owner, piece) => {
+                let is_owner = |s: &PeerSession| OrderKey::Peer(s.link()) == owner;
+                if let Some((_, session)) = self.peers.iter_mut().find(|(_, s)| is_owner(s)) {
+                    session.recall(piece, &mut self.swarm, cx);
+                    session.schedule(cx);
+                }
+            }
             Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
                 if self.peers.candidates().is_banned(cx.now, who) {

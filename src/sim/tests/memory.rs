@@ -1,6 +1,7 @@
 //! Memory for pieces is short: it is never exceeded, and a fast peer is not held up by slow ones.
 
 use super::*;
+use crate::base::bucket::{Limits, Rate};
 
 /// Slow peers, more than there is memory for, and a fast one; how long it took.
 fn crowd(
@@ -109,8 +110,8 @@ fn memory_that_one_torrent_gives_back_is_used_by_another() {
     world.run_for(secs(1));
     assert_eq!(
         world.engine(leech).piece_memory(),
-        512 * 1024,
-        "all of it waits for peers that send nothing"
+        384 * 1024,
+        "all that it may have waits for peers that send nothing"
     );
     let good = world.scripted(Remote::seed(&two, 50, Manners::default()));
     world.download(leech, &two, &[good]);
@@ -121,6 +122,34 @@ fn memory_that_one_torrent_gives_back_is_used_by_another() {
         "{:?}",
         world.stats_of(leech)[1]
     );
+}
+
+#[test]
+fn torrent_with_slow_peers_leaves_memory_to_another() {
+    let (one, two) = (file(8 << 20, 1 << 20), file(2 << 20, 1 << 20));
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 128 * 1024;
+        conf.requests.max_piece_memory = 512 * 1024;
+    });
+    for is_limited in [false, true] {
+        let mut world = World::new(1);
+        let block_time = if is_limited { millis(5) } else { secs(20) };
+        let manners = || Manners { block_time, ..Manners::default() };
+        let slow: Vec<_> =
+            (0..6).map(|name| world.scripted(Remote::seed(&one, name, manners()))).collect();
+        let leech = world.node(conf.clone());
+        let id = world.download(leech, &one, &slow);
+        if is_limited {
+            let limits = Limits { down: Rate::new(1024), up: None };
+            world.tell(leech, |engine| engine.set_torrent_limits(id, limits)).unwrap();
+        }
+        world.run_for(secs(2));
+        let good = world.scripted(Remote::seed(&two, 50, Manners::default()));
+        world.download(leech, &two, &[good]);
+        let is_there = world.run_until(|w| w.stats_of(leech)[1].have == 2, secs(10));
+        assert!(is_there, "limited: {is_limited}; {:?}", world.stats_of(leech)[1]);
+        assert!(world.stats_of(leech)[0].have < 8);
+    }
 }
 
 /// Sends one block of each piece it is asked for, then goes.
@@ -168,7 +197,7 @@ fn abandoned_pieces_give_their_memory_back() {
     let leech = world.node(conf);
     world.download(leech, &sample, &leavers);
     world.run_for(secs(1));
-    assert_eq!(world.engine(leech).piece_memory(), 512 * 1024);
+    assert_eq!(world.engine(leech).piece_memory(), 384 * 1024);
     leavers.iter().for_each(|&node| world.kill(node));
     world.run_for(secs(1));
     let stays = world.scripted(Remote::new(

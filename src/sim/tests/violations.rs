@@ -513,3 +513,23 @@ fn a_leech_is_interested_when_there_is_a_reason_and_not_before() {
     let at = world.script::<Raw>(raw).times("Interested");
     assert!(at.len() == 1 && at[0] >= secs(5) && at[0] < secs(5) + millis(50), "{at:?}");
 }
+
+#[test]
+fn slow_owner_of_a_piece_on_parole_leaves_it_to_a_seed() {
+    let sample = file(2 << 20, 2 << 20);
+    let mut world = World::new(1);
+    let bad = Manners { answer: Box::new(|_| Answer::Bad), ..Manners::default() };
+    let liar = world.scripted(Remote::seed(&sample, 1, bad));
+    let leech = world.node(loud());
+    let id = world.download(leech, &sample, &[liar]);
+    assert!(world.run_until(|w| !banned(w, leech).is_empty(), secs(30)));
+    let slow = Manners { block_time: secs(50), ..Manners::default() };
+    let slow = world.scripted(Remote::seed(&sample, 2, slow));
+    let addr = world.addr(slow);
+    world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
+    world.run_for(secs(60));
+    let seed = world.scripted(Remote::seed(&sample, 3, Manners::default()));
+    let addr = world.addr(seed);
+    world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(400)), "{:?}", world.stats(leech));
+}

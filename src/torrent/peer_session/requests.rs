@@ -256,7 +256,7 @@ impl Requests {
         self.forget_allowed(piece);
         self.suggested.retain(|&suggested| suggested != piece);
         let lost = self.pipeline.cancel_all(|block| block.piece == piece, &cx.conf);
-        if !lost.is_empty() || self.own.contains(&piece) {
+        if !lost.is_empty() || swarm.is_owner(piece, peer.order_key()) {
             lost.into_iter().for_each(|block| swarm.release(block, cx));
             swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
         }
@@ -412,6 +412,21 @@ impl Requests {
             say_cancel(block, outgoing, cx);
         }
         was
+    }
+
+    /// Others are to fetch `piece`: what is on order of it is called off.
+    pub(super) fn recall(
+        &mut self,
+        piece: PieceIndex,
+        outgoing: &mut Outgoing,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) {
+        self.own.retain(|&own| own != piece);
+        for block in self.pipeline.cancel_all(|block| block.piece == piece, &cx.conf) {
+            swarm.release(block, cx);
+            say_cancel(block, outgoing, cx);
+        }
     }
 
     // Time.

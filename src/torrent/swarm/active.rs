@@ -31,6 +31,8 @@ pub(super) struct Active {
     free: usize,
     /// The last look found no free block in a run that has memory, and nothing has changed since.
     dry: bool,
+    /// A piece that had memory when that was looked at last.
+    holder: Option<PieceIndex>,
     /// When the next look for idle pieces is worth it.
     look_at: Instant,
     /// Lists that pieces have left for others.
@@ -59,6 +61,17 @@ impl Active {
         !self.dry
     }
 
+    /// Whether any piece has memory that waits for blocks or for a worker.
+    pub(super) fn holds_memory(&mut self) -> bool {
+        // Where memory is short this is asked often, and mostly the same piece has some.
+        let still = self.holder.and_then(|piece| self.pieces.get(&piece));
+        if !still.is_some_and(Progress::holds_memory) {
+            let mut holding = self.pieces.iter().filter(|(_, progress)| progress.holds_memory());
+            self.holder = holding.next().map(|(&piece, _)| piece);
+        }
+        self.holder.is_some()
+    }
+
     /// No piece is idle now, or too few are.
     pub(super) fn note_none_idle(&mut self, now: Instant) {
         self.look_at = now + LOOK_AGAIN;
@@ -75,6 +88,11 @@ impl Active {
 
     pub(super) fn get(&self, piece: PieceIndex) -> Option<&Progress> {
         self.pieces.get(&piece)
+    }
+
+    /// For changes that take no block from those that are free and add none.
+    pub(super) fn get_mut(&mut self, piece: PieceIndex) -> Option<&mut Progress> {
+        self.pieces.get_mut(&piece)
     }
 
     /// The pieces in progress, ascending.

@@ -38,6 +38,8 @@ pub(crate) enum Note {
     HashTalk(Key, HashTalk),
     /// This block has come: any other peer that was asked for it is told to forget it.
     Cancel(Block, OrderKey),
+    /// This connection has had a piece alone for too long: its orders of it are called off.
+    Recall(OrderKey, PieceIndex),
     /// This peer sent bad data.
     Ban(Contributor),
     /// The web seed of this number sent bad data of this piece.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Swarm;
+use super::{Note, Swarm};
 use crate::{
     base::{
         bitfield::Bitfield,
@@ -98,7 +98,8 @@ impl Swarm {
 
     /// There is no memory for another run, and no free block in one that has memory: whichever
     /// session looks for one, it looks in vain. With hundreds of peers that is the rule.
-    pub(crate) fn is_dry(&mut self, cx: &Cx) -> bool {
+    pub(crate) fn is_dry(&mut self, cx: &mut Cx) -> bool {
+        self.leave_to_others(cx);
         self.paroles.is_empty()
             && !cx
                 .leases
@@ -109,8 +110,14 @@ impl Swarm {
     }
 
     /// The same of sessions that would not be asking for copies either: all wait for memory.
-    pub(crate) fn is_in_want(&mut self, cx: &Cx) -> bool {
+    pub(crate) fn is_in_want(&mut self, cx: &mut Cx) -> bool {
         cx.leases.is_short() && self.is_dry(cx) && !self.is_endgame()
+    }
+
+    /// What this torrent asks for leaves memory to others that have none.
+    pub(super) fn leave_to_others(&mut self, cx: &mut Cx) {
+        let run = cx.conf.requests.run_len as usize;
+        cx.leases.pieces_mut().leave_to_others(run, || self.active.holds_memory());
     }
 
     /// A piece that it has begun.
@@ -150,8 +157,8 @@ impl Swarm {
         })
     }
 
-    /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew
-    /// if others had a part in them.
+    /// Looks for a piece on parole that was left, and makes it this one's alone, unless it has one
+    /// that it can go on with. Such pieces are begun anew if others had a part in them.
     pub(super) fn take_over(
         &mut self,
         link: OrderKey,
@@ -162,9 +169,11 @@ impl Swarm {
         let Self { active, paroles, picker, .. } = self;
         let mut spoilt = Vec::new();
         for (&piece, progress) in active.iter_mut() {
-            let left = progress.parole && progress.owner.is_none() && progress.free() > 0;
-            if !left
-                || !may_ask(piece)
+            let on_trial = progress.parole && progress.free() > 0;
+            if on_trial && progress.owner == Some(link) && may_ask(piece) {
+                break;
+            }
+            if !(on_trial && progress.owner.is_none() && may_ask(piece))
                 || picker.level(piece) == Priority::Skip
                 || !(paroles.may_try(piece, who, cx.now) || picker.availability(piece) <= 1)
             {
@@ -174,6 +183,8 @@ impl Swarm {
                 progress.contributors().iter().all(|other| *other == who) && !progress.is_ordered();
             if alone || paroles.may_share(piece, who) {
                 progress.owner = Some(link);
+                paroles.begin_tenure(piece, link, who, cx.now);
+                break;
             } else if !progress.is_ordered() && !progress.is_out() {
                 spoilt.push(piece);
             }
@@ -216,7 +227,7 @@ impl Swarm {
             cx.leases.note_shortage();
             return None;
         }
-        self.begin(piece, Some(asker.link), cx);
+        self.begin(piece, Some((asker.link, asker.who)), cx);
         asker.own.push(piece);
         self.ask_free(piece, asker, cx)
     }
@@ -260,10 +271,18 @@ impl Swarm {
         false
     }
 
-    pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<OrderKey>, cx: &Cx) {
+    pub(super) fn begin(
+        &mut self,
+        piece: PieceIndex,
+        owner: Option<(OrderKey, Supplier)>,
+        cx: &Cx,
+    ) {
         let mut progress = self.active.make(piece, self.geometry.clone(), cx.conf.requests.run_len);
-        progress.owner = owner;
+        progress.owner = owner.map(|(key, _)| key);
         progress.parole = self.paroles.contains(piece);
+        if let Some((key, who)) = owner.filter(|_| progress.parole) {
+            self.paroles.begin_tenure(piece, key, who, cx.now);
+        }
         self.active.insert(piece, progress);
         self.picker.take(piece);
     }
@@ -376,8 +395,22 @@ impl Swarm {
         }
     }
 
-    /// Pieces on parole may be tried again by those whose time is over.
+    /// Pieces on parole may be tried again by those whose time is over. A peer that has had one
+    /// alone for too long leaves it to others that have it, or a slow one could hold it for ever.
     pub(crate) fn look_at_paroles(&mut self, now: Instant) {
+        for (piece, owner, who) in self.paroles.poll_tenures(now) {
+            let Some(progress) = self.active.get_mut(piece) else { continue };
+            if progress.owner != Some(owner) || !progress.is_awaited() {
+                continue;
+            }
+            if self.picker.availability(piece) <= 1 {
+                self.paroles.begin_tenure(piece, owner, who, now);
+                continue;
+            }
+            progress.owner = None;
+            self.paroles.give_up(piece, who, now);
+            self.notes.leave(Note::Recall(owner, piece));
+        }
         self.paroles.look_again(now);
         self.refills.want();
     }
@@ -385,6 +418,11 @@ impl Swarm {
     /// When that is so next.
     pub(crate) fn next_parole(&self) -> Option<Instant> {
         self.paroles.next_due()
+    }
+
+    /// Whether a piece in progress is to be finished with this session.
+    pub(crate) fn is_owner(&self, piece: PieceIndex, link: OrderKey) -> bool {
+        self.active.get(piece).is_some_and(|progress| progress.owner == Some(link))
     }
 
     /// This session works on nothing any more.

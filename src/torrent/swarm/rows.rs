@@ -56,6 +56,7 @@ impl Swarm {
         if !self.work.may_order() {
             return Vec::new();
         }
+        self.leave_to_others(cx);
         let key = asker.key;
         let mut row = self.ask_begun_row(asker, cx, |p| match p.owner {
             Some(owner) => owner == key,
@@ -207,7 +208,7 @@ impl Swarm {
             cx.leases.note_shortage();
             return false;
         }
-        self.begin(piece, Some(asker.key), cx);
+        self.begin(piece, Some((asker.key, asker.who)), cx);
         true
     }
 
