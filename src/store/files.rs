@@ -13,6 +13,7 @@ mod presence;
 
 use std::{
     io::{self, ErrorKind},
+    iter,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
@@ -243,7 +244,8 @@ impl TorrentFiles {
             due.push((index, file, self.unmark(index, UNSYNCED | FOUND)));
         }
         let paths: Vec<_> = due.iter().map(|(_, file, _)| file.path.as_path()).collect();
-        let done = self.disk.sync_many(&paths);
+        // A file without an answer is not known to be safe.
+        let done = self.disk.sync_many(&paths).into_iter().chain(iter::repeat_with(no_answer));
         let mut result = Ok(next);
         for ((index, file, marks), done) in due.into_iter().zip(done) {
             let failed = |e| StoreError::new(StoreOp::Sync, &file.path, e);
@@ -359,6 +361,10 @@ impl TorrentFiles {
     fn unmark(&self, index: usize, bits: u16) -> u16 {
         self.marks.clear(index, bits)
     }
+}
+
+fn no_answer() -> io::Result<()> {
+    Err(io::Error::other("the disk has not said whether the file is synced"))
 }
 
 fn has_gone() -> io::Error {

@@ -353,7 +353,7 @@ fn side_by_side<T: Sync, R: Send>(
         }
         done
     };
-    let mut done = thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         let helper =
             |_| thread::Builder::new().name("cratetorrent-sync".into()).spawn_scoped(scope, work);
         // Where no more threads can be had, those there are do it all.
@@ -363,8 +363,15 @@ fn side_by_side<T: Sync, R: Send>(
         helpers.into_iter().for_each(|helper| done.extend(helper.join().unwrap_or_default()));
         done
     });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    // What a thread that panicked has not answered is not done.
+    let unanswered = || Err(io::Error::other("a worker of the disk has panicked"));
+    let mut results: Vec<_> = items.iter().map(|_| unanswered()).collect();
+    for (at, result) in done {
+        if let Some(slot) = results.get_mut(at) {
+            *slot = result;
+        }
+    }
+    results
 }
 
 /// The folder of `path`, made if need be.

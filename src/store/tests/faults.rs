@@ -33,6 +33,8 @@ pub(in crate::store) struct Inner {
     /// Bytes that may be stored in all.
     pub(in crate::store) space: usize,
     pub(in crate::store) read_only: bool,
+    /// It is asked for many syncs and answers none.
+    pub(in crate::store) answers_none: bool,
     /// Reads of this path come back with a bit turned.
     pub(in crate::store) corrupt: Option<PathBuf>,
     pub(in crate::store) fail_read: bool,
@@ -55,6 +57,7 @@ impl Default for Inner {
             at_once: usize::MAX,
             space: usize::MAX,
             read_only: false,
+            answers_none: false,
             corrupt: None,
             fail_read: false,
             fail_sync: false,
@@ -181,6 +184,13 @@ impl Disk for BadDisk {
         let mut inner = self.set();
         inner.syncs += 1;
         if inner.fail_sync { Err(io::Error::other("lost on the way")) } else { Ok(()) }
+    }
+
+    fn sync_many(&self, paths: &[&Path]) -> Vec<io::Result<()>> {
+        if self.set().answers_none {
+            return Vec::new();
+        }
+        paths.iter().map(|path| self.sync(path)).collect()
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {

@@ -69,6 +69,16 @@ fn file_whose_sync_failed_among_many_is_not_vouched_for() {
 }
 
 #[test]
+fn sync_that_is_not_answered_has_failed() {
+    let (disk, runner, fixture) = many();
+    disk.set().answers_none = true;
+    let Done::Saved { result: Err(error), .. } = save(&runner, state(&fixture), 0) else {
+        panic!()
+    };
+    assert_eq!(error.op, StoreOp::Sync);
+}
+
+#[test]
 fn real_files_are_synced_side_by_side_with_an_answer_each() {
     let dir = tempfile::tempdir().unwrap();
     let paths: Vec<_> = (0..50).map(|n| dir.path().join(n.to_string())).collect();
