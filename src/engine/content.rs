@@ -125,7 +125,7 @@ impl Verbs<'_> {
             params.renames.clone_from(&renames);
             self.engine.check_record(&params)?;
         }
-        self.engine.merge_twins(id.0, &metainfo.identity);
+        self.engine.merge_twins(id.0, &metainfo);
         self.engine.cx.alerts.push(Alert::MetadataReceived { torrent: id });
         if let Some((culprit, error)) = unfit {
             for (file, error) in refused_renames(unused, culprit, error) {
@@ -142,18 +142,25 @@ impl Verbs<'_> {
 impl Engine {
     /// A torrent turns out to be a hybrid (BEP 52): it is known by both hashes from now on. If
     /// there is a torrent of the other hash, which still waits for the same metainfo, the two
-    /// become one.
-    fn merge_twins(&mut self, key: Key, identity: &Identity) {
+    /// become one. One whose end has begun leaves nothing but its record.
+    fn merge_twins(&mut self, key: Key, metainfo: &Metainfo) {
+        let identity = &metainfo.identity;
         let others: BTreeSet<Key> =
             identity.wire_hashes().filter_map(|hash| self.by_hash.by_wire_hash(hash)).collect();
         for other in others.into_iter().filter(|&other| other != key) {
-            let Some(twin) = self.torrents.get(other) else { continue };
-            let trackers = twin.announcer().set_by_user().unwrap_or_default();
-            let peers = twin.peers().candidates().worth_keeping(usize::MAX);
-            log::info!("{} and {} are one torrent", TorrentId(key), TorrentId(other));
-            if let Some(twin) = self.torrents.get_mut(other) {
-                twin.give_up_record(identity);
+            let Some(twin) = self.torrents.get_mut(other) else { continue };
+            // Also of one that is removed, or its removal would delete the other's record.
+            twin.give_up_record(identity, &mut self.cx);
+            if twin.is_ending() {
+                self.settle(other);
+                continue;
             }
+            let trackers = twin.announcer().set_by_user().unwrap_or_default();
+            let known = twin.peers().candidates();
+            let mut peers = known.worth_keeping(usize::MAX);
+            // They count as the user's from now on.
+            peers.retain(|addr| !metainfo.private || known.is_allowed_in_private(addr));
+            log::info!("{} and {} are one torrent", TorrentId(key), TorrentId(other));
             let _ = self.verbs().remove(TorrentId(other));
             if let Some(torrent) = self.torrents.get_mut(key) {
                 torrent.join_twin(trackers, &peers, &mut self.cx);

@@ -252,6 +252,11 @@ impl Candidates {
         forbidden.into_iter().filter(|&(_, busy)| busy).map(|(addr, _)| addr).collect()
     }
 
+    /// Whether a private torrent may have this peer (BEP 27), as far as is known of it.
+    pub(crate) fn is_allowed_in_private(&self, addr: &SocketAddr) -> bool {
+        self.known.get(addr).is_none_or(|c| c.sources.is_allowed_in_private())
+    }
+
     /// The peers to begin with at the next start, at most so many, the best first: those that were
     /// connected, or that the user or a tracker has named. What any host may have named is not
     /// among them, since they will count as the user's.

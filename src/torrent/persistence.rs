@@ -164,10 +164,13 @@ impl Torrent {
     }
 
     /// Its record is that of another torrent from now on, which has become the same one. What
-    /// becomes of this one is no matter of the session folder any more.
-    pub(crate) fn give_up_record(&mut self, to: &Identity) {
+    /// becomes of this one is no matter of the session folder any more, and nothing of it that was
+    /// to be recorded keeps it.
+    pub(crate) fn give_up_record(&mut self, to: &Identity, cx: &mut Cx) {
         if self.identity.hashes().key() == to.key() {
-            self.persistence = Persistence::default();
+            let data = self.persistence.data;
+            self.persistence = Persistence { data, ..Persistence::default() };
+            self.forget(cx);
         }
     }
 

@@ -203,6 +203,56 @@ fn twin_of_a_removed_magnet_stays_when_its_metainfo_comes() {
     assert_eq!(world.engine(node).torrents(), [two]);
 }
 
+/// The twin that is kept gets the metainfo while the one that is removed is still there.
+fn merge_with_removed(seed: u64, fails: bool) {
+    let sample = hybrid();
+    let mut world = World::new(seed);
+    let tracker = world.tracker();
+    let node = world.node(kept());
+    let identity = sample.metainfo.identity;
+    let one = add_link(&mut world, node, &sample, Identity::of_v1(identity.v1().unwrap()));
+    let two = add_link(&mut world, node, &sample, Identity::of_v2(identity.v2().unwrap()));
+    let tiers = vec![vec![world.tracker_url(tracker)]];
+    world.tell(node, |engine| engine.set_trackers(one, tiers)).unwrap();
+    assert!(world.run_until(|w| recorded(w, node) >= 2, secs(30)));
+    world.run_for(secs(5));
+    if fails {
+        set_fails(&world, node, true);
+        world.tell(node, |engine| engine.remove(one)).unwrap();
+        assert!(world.run_until(|w| has_failed(w, node), secs(60)));
+        world.tell(node, |engine| engine.set_metainfo(two, sample.metainfo.clone())).unwrap();
+        world.run_for(millis(10));
+        set_fails(&world, node, false);
+    } else {
+        world.tell(node, |engine| {
+            engine.remove(one).unwrap();
+            engine.set_metainfo(two, sample.metainfo.clone()).unwrap();
+        });
+    }
+    assert!(world.run_until(|w| was_removed(w, node), secs(120)));
+    world.run_for(secs(120));
+    let merged = |alert: &Alert| matches!(alert, Alert::Merged { .. });
+    assert!(world.told(node, merged).is_none());
+    assert_eq!(world.engine(node).torrents(), [two]);
+    // Its trackers go with it.
+    assert_eq!(world.engine(node).params(two).unwrap().trackers.unwrap_or_default().len(), 0);
+    kill_and_restart(&mut world, node);
+    let all = world.engine(node).torrents();
+    assert_eq!(all.len(), 1);
+    assert!(world.engine(node).metainfo(all[0]).is_some());
+    shut_down(&mut world, node);
+}
+
+#[test]
+fn removed_twin_whose_record_fails_leaves_the_other_alone() {
+    merge_with_removed(11, true);
+}
+
+#[test]
+fn twin_removed_in_the_same_turn_leaves_the_other_alone() {
+    merge_with_removed(12, false);
+}
+
 #[test]
 fn record_with_the_metainfo_wins_over_an_older_one() {
     let (mut world, node, id, sample) = by_v2_link(8);
