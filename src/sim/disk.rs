@@ -56,7 +56,7 @@ pub struct Troubles {
     pub fail_syncs: bool,
     /// Saving a small file fails.
     pub fail_saves: bool,
-    /// A file cannot have two names.
+    /// A file cannot have two names, nor another one.
     pub no_links: bool,
     /// After so many more bytes written, all writes fail, as if the process had been killed in the
     /// midst of one.

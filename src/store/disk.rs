@@ -191,7 +191,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// be. Survives a power cut.
     ///
     /// # Errors
-    /// As for [`link`](Self::link).
+    /// As for [`link`](Self::link), but that a file is copied only after
+    /// [`Unsupported`](io::ErrorKind::Unsupported) and
+    /// [`CrossesDevices`](io::ErrorKind::CrossesDevices).
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let _ = (from, to);
         Err(io::ErrorKind::Unsupported.into())

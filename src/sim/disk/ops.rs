@@ -242,6 +242,9 @@ impl State {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.troubles.no_links {
+            return Err(ErrorKind::CrossesDevices.into());
+        }
         self.change_folder(from, Some(to))?;
         self.let_go(from);
         let file = self.files.remove(from).ok_or(ErrorKind::NotFound)?;

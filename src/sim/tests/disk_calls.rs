@@ -260,8 +260,31 @@ fn move_of_files_that_have_vanished_fails_and_deletes_nothing() {
 
 #[test]
 fn part_file_loses_nothing_whichever_call_fails() {
+    parts_are_kept_whichever_call_fails(false);
+}
+
+#[test]
+fn file_that_cannot_be_renamed_loses_nothing_either() {
+    parts_are_kept_whichever_call_fails(true);
+}
+
+#[test]
+fn wanted_file_is_made_on_a_disk_that_renames_and_deletes_nothing() {
+    let skipped = [true, false, false, true];
+    let rig = Rig::new(&skipped);
+    let have = rig.found("/home", &skipped);
+    rig.open(&rig.spec.clone());
+    let lacks = |call| CallFault::new(call, ErrorKind::Unsupported).times(u64::MAX);
+    rig.disk.set(|t| t.calls = vec![lacks(DiskCall::Rename), lacks(DiskCall::Remove)]);
+    assert!(rig.arrange(&[]));
+    assert_eq!(rig.found("/home", &[]), have);
+    assert!(["a", "d/c/f"].iter().all(|name| rig.disk.has(&Path::new("/home/t").join(name))));
+}
+
+fn parts_are_kept_whichever_call_fails(no_links: bool) {
     let skipped = [true, false, false, true];
     at_each_call(&skipped, |rig, fault, what| {
+        rig.disk.set(|t| t.no_links = no_links);
         let have = rig.found("/home", &skipped);
         rig.open(&rig.spec.clone());
         rig.arm(fault);
@@ -273,8 +296,8 @@ fn part_file_loses_nothing_whichever_call_fails() {
             rig.look(what);
         }
         assert_eq!(rig.found("/home", &[]), have, "{what}");
-        // A disk that says that nothing is there is believed.
-        if fault.error != ErrorKind::NotFound {
+        // A disk that says that nothing is there is believed, and so is one that deletes nothing.
+        if ![ErrorKind::NotFound, ErrorKind::Unsupported].contains(&fault.error) {
             let parts = rig.spec.parts_file();
             assert!(!rig.disk.has(&parts), "{what}: the part file is left");
         }

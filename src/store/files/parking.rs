@@ -163,54 +163,85 @@ impl TorrentFiles {
     }
 
     /// Makes a file of what the part file has of it: whole and synced before it gets its name, so
-    /// that a crash finds the file with all of its parts, or not at all.
+    /// that a crash finds the file with all of its parts, or not at all. Where no file can get
+    /// another name it is made under its own, and a crash in the midst of that loses parts of it.
     fn export(&self, index: usize, file: &LayoutFile) -> Result<(), StoreError> {
-        let Some(parts) = &self.parts else { return Ok(()) };
-        if self.marks(index) & HELD != 0 {
-            let failed = |op, path| move |e| StoreError::new(op, path, e);
-            let stretches = || parts.slots(&self.layout).stretches(index);
-            let temporary = export_file(&parts.file.path);
+        let Some(parts) = self.parts.as_ref().filter(|_| self.marks(index) & HELD != 0) else {
+            self.unmark(index, PARKED | HELD);
+            return Ok(());
+        };
+        let failed = |op, path| move |e| StoreError::new(op, path, e);
+        let there = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
+        let Some(there) = there else {
             let dir = self.layout.dir();
-            let there = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
-            if let Some(there) = there {
-                // An earlier try has given it its name and could not make sure of that. Anything
-                // else is not ours.
-                let is_ours = |(range, at): (Range<u64>, u64)| {
-                    let from = at..at + (range.end - range.start);
-                    is_copied(&*self.disk, &parts.file.path, from, &file.path, range.start)
-                };
-                let mut ours = there.is_file;
-                for stretch in stretches() {
-                    ours = ours && is_ours(stretch)?;
-                }
-                if !ours {
-                    let taken =
-                        io::Error::new(ErrorKind::AlreadyExists, "something is there already");
-                    return Err(failed(StoreOp::Move, &file.path)(taken));
-                }
-                return self.exported(index, file);
+            if let Ok(below) = file.path.strip_prefix(dir) {
+                let refused = self.disk.refuse_links(dir, below);
+                refused.map_err(failed(StoreOp::Create, &file.path))?;
             }
-            if let (Ok(below), Ok(temporary)) =
-                (file.path.strip_prefix(dir), temporary.strip_prefix(dir))
-            {
-                self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create, &file.path))?;
-                self.disk
-                    .remove(dir, temporary)
-                    .map_err(failed(StoreOp::Delete, &parts.file.path))?;
+            if !self.export_apart(index, file, parts)? {
+                self.put_together(index, parts, &file.path)?;
             }
-            self.disk
-                .create(&temporary, 0, Allocation::Sparse)
-                .map_err(failed(StoreOp::Create, &temporary))?;
-            for (range, at) in stretches() {
-                let from = at..at + (range.end - range.start);
-                copy(&*self.disk, &parts.file.path, from, &temporary, range.start)?;
-            }
-            self.disk.sync(&temporary).map_err(failed(StoreOp::Sync, &temporary))?;
-            self.disk.rename(&temporary, &file.path).map_err(failed(StoreOp::Move, &file.path))?;
-            self.disk.close(&temporary);
             return self.exported(index, file);
+        };
+        // An earlier try has given it its name and could not make sure of that, or has begun it
+        // under its name. Anything else is not ours.
+        let is_ours = |(range, at): (Range<u64>, u64)| {
+            let from =
+                at..at + (range.end - range.start).min(there.len.saturating_sub(range.start));
+            is_copied(&*self.disk, &parts.file.path, from, &file.path, range.start)
+        };
+        let mut ours = there.is_file;
+        for stretch in parts.slots(&self.layout).stretches(index) {
+            ours = ours && is_ours(stretch)?;
         }
-        self.unmark(index, PARKED | HELD);
+        if !ours {
+            let taken = io::Error::new(ErrorKind::AlreadyExists, "something is there already");
+            return Err(failed(StoreOp::Move, &file.path)(taken));
+        }
+        self.put_together(index, parts, &file.path)?;
+        self.exported(index, file)
+    }
+
+    /// Puts a file together beside the part file, and gives it its name. False if it cannot get
+    /// that here: on a disk without such names, or from another file system.
+    fn export_apart(
+        &self,
+        index: usize,
+        file: &LayoutFile,
+        parts: &PartFile,
+    ) -> Result<bool, StoreError> {
+        let failed = |op, path| move |e| StoreError::new(op, path, e);
+        let temporary = export_file(&parts.file.path);
+        let clear = || {
+            let below = Below::new(self.layout.dir(), &temporary);
+            below.map_or(Ok(false), |below| self.disk.remove(&below.root, &below.path))
+        };
+        match clear() {
+            Err(e) if e.kind() == ErrorKind::Unsupported => return Ok(false),
+            cleared => _ = cleared.map_err(failed(StoreOp::Delete, &temporary))?,
+        }
+        self.put_together(index, parts, &temporary)?;
+        self.disk.sync(&temporary).map_err(failed(StoreOp::Sync, &temporary))?;
+        let renamed = self.disk.rename(&temporary, &file.path);
+        self.disk.close(&temporary);
+        match renamed {
+            Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::CrossesDevices) => {
+                let _it_goes_with_the_torrent = clear();
+                Ok(false)
+            }
+            renamed => renamed.map(|()| true).map_err(failed(StoreOp::Move, &file.path)),
+        }
+    }
+
+    /// Copies what the part file has of a file to where they belong in `to`, which is made.
+    fn put_together(&self, index: usize, parts: &PartFile, to: &Path) -> Result<(), StoreError> {
+        self.disk
+            .create(to, 0, Allocation::Sparse)
+            .map_err(|e| StoreError::new(StoreOp::Create, to, e))?;
+        for (range, at) in parts.slots(&self.layout).stretches(index) {
+            let from = at..at + (range.end - range.start);
+            copy(&*self.disk, &parts.file.path, from, to, range.start)?;
+        }
         Ok(())
     }
 
@@ -240,9 +271,13 @@ impl TorrentFiles {
         self.disk.close(&file.path);
         let dir = self.layout.dir();
         if let Ok(below) = file.path.strip_prefix(dir) {
-            self.disk
-                .remove(dir, below)
-                .map_err(|e| StoreError::new(StoreOp::Delete, &file.path, e))?;
+            match self.disk.remove(dir, below) {
+                // A disk that deletes nothing keeps it, and no file needs it.
+                Err(e) if e.kind() == ErrorKind::Unsupported => return Ok(()),
+                removed => {
+                    removed.map_err(|e| StoreError::new(StoreOp::Delete, &file.path, e))?;
+                }
+            }
             let _may_be_in_use = below.parent().map(|folder| self.disk.remove_dir(dir, folder));
         }
         self.unmark(index, READY | UNSYNCED | FOUND);
