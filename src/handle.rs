@@ -111,7 +111,8 @@ pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
 /// [`SessionConf::close_timeout`](crate::conf::SessionConf::close_timeout) and a second at most, as
 /// [`close`](Self::close) does, since a program may be at its end; it logs an error if that was not
 /// enough. To wait otherwise, or to know how it went, call [`close`](Self::close) first. To wait
-/// elsewhere, call [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
+/// elsewhere, call [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told
+/// the end.
 #[derive(Clone)]
 pub struct EngineHandle {
     owner: Arc<Owner>,

@@ -245,7 +245,8 @@ impl TorrentFiles {
         }
         let paths: Vec<_> = due.iter().map(|(_, file, _)| file.path.as_path()).collect();
         // A file without an answer is not known to be safe.
-        let done = self.disk.sync_many(&paths).into_iter().chain(iter::repeat_with(no_answer));
+        let done = self.disk.sync_many(&paths);
+        let done = done.into_iter().chain(iter::repeat_with(no_answer));
         let mut result = Ok(next);
         for ((index, file, marks), done) in due.into_iter().zip(done) {
             let failed = |e| StoreError::new(StoreOp::Sync, &file.path, e);

@@ -269,7 +269,7 @@ fn file_that_cannot_be_renamed_loses_nothing_either() {
 }
 
 #[test]
-fn wanted_file_is_made_on_a_disk_that_renames_and_deletes_nothing() {
+fn wanted_file_is_made_on_a_disk_that_renames_nothing() {
     let skipped = [true, false, false, true];
     let rig = Rig::new(&skipped);
     let have = rig.found("/home", &skipped);

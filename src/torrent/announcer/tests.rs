@@ -269,7 +269,7 @@ fn tracker_interval_holds_even_against_the_user() {
 }
 
 #[test]
-fn tracker_that_wants_no_more_is_asked_when_the_user_begins_anew() {
+fn tracker_that_wants_no_more_is_asked_when_begun_anew() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let is_due = |t: &Trial| t.announcer.due().is_some();
     let (no, _) = t.turn().unwrap();

@@ -47,7 +47,7 @@ fn dials(source: Source, proven: bool, hours: u64) -> (u32, u64, bool) {
 }
 
 #[test]
-fn dead_peer_of_the_user_stays_and_one_once_connected_stays_long() {
+fn dead_peer_of_the_user_stays_and_a_proven_one_stays_long() {
     assert_eq!(dials(Source::Dht, false, 1), (8, dials(Source::Dht, false, 1).1, false));
     let (_, pause, known) = dials(Source::Dht, true, 2);
     assert!(known && (300..=375).contains(&pause), "{pause}");
