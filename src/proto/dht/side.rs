@@ -26,8 +26,9 @@ pub(super) struct Sides {
     others: DhtState,
 }
 
-/// The least time between two rounds of asking around about our address.
-const DOUBT_PAUSE: Duration = Duration::from_secs(20);
+/// The least time between two rounds of asking around about an address that was agreed on: behind
+/// a router with two of them there is doubt for ever.
+const DOUBT_PAUSE: Duration = Duration::from_secs(3600);
 
 /// One family.
 #[derive(Debug)]
@@ -160,7 +161,10 @@ impl Side {
 
     /// A node says that we are at `addr` (BEP 42).
     pub(super) fn vote(&mut self, now: Instant, from: SocketAddr, addr: SocketAddr) -> Voted {
-        let voted = self.external.vote(from, addr);
+        let voted = self.external.vote(now, from, addr);
+        if matches!(voted, Voted::Agreed(_)) {
+            self.doubted = None;
+        }
         if voted != Voted::Doubt {
             return voted;
         }

@@ -314,8 +314,32 @@ fn id_follows_the_address_that_nodes_agree_on() {
     assert_eq!(rig.node.id(Family::V6), Some(before));
     assert_eq!(rig.node.stats(rig.now).nodes_v4, 8, "the nodes are kept");
     assert!(rig.events().contains(&DhtEvent::ExternalAddress { addr: outside }));
-    // Its neighbourhood is looked at, from now on.
+}
+
+#[test]
+fn id_that_changes_while_it_is_looked_up_is_looked_up_again() {
+    let mut rig = Rig::new();
+    let outside: SocketAddr = "12.34.56.78:6881".parse().unwrap();
+    let before = rig.node.id(Family::V4).unwrap();
+    let told: Vec<_> = (1..13).map(|n| NodeInfo { id: id_of(addr(n)), addr: addr(n) }).collect();
+    rig.node.add_bootstrap(rig.now, Bootstrap { host: "n".into(), port: 1, router: false });
+    rig.node.handle_resolved(rig.now, "n", 1, &[addr(0)]);
+    rig.drain();
+    // Six nodes answer, and say where we are. Seven do not: the look-up waits for them.
+    for _ in 0..3 {
+        for (to, query) in std::mem::take(&mut rig.sent) {
+            let (from, nodes) = (to, Some(told.clone()));
+            if (0..6).any(|n| addr(n) == from) {
+                let response = Response { nodes, ..pong(to) };
+                let mut message = Message::response(&query.transaction, response);
+                message.ip = Some(outside);
+                rig.receive(to, &message);
+            }
+        }
+    }
     let own = rig.node.id(Family::V4).unwrap();
+    assert!(own != before && rig.node.stats(rig.now).lookups > 0);
+    rig.run_until(rig.now + Duration::from_secs(7));
     let mut looked = 0;
     rig.run_with(rig.now + Duration::from_secs(60), &mut |to, query| {
         looked += u32::from(query.method == Method::FindNode { target: own });
