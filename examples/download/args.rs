@@ -178,7 +178,9 @@ impl std::str::FromStr for Ratio {
         const WRONG: &str = "a ratio is a number from 0 to 10000, as 1.5";
         let ratio = text.parse::<f64>().map_err(|_| WRONG)?;
         if (0.0..=10_000.0).contains(&ratio) {
-            Ok(Self((ratio * 100.0).round() as u32))
+            let percent = (ratio * 100.0).round() as u32;
+            // Only 0 itself is to send nothing.
+            Ok(Self(if ratio > 0.0 { percent.max(1) } else { percent }))
         } else {
             Err(WRONG)
         }
