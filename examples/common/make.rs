@@ -45,6 +45,9 @@ pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default:
 
 const SAID: &str = concat!("cratetorrent ", env!("CARGO_PKG_VERSION"));
 
+/// A way to write a torrent to its place.
+type Write = fn(&Path, &[u8]) -> io::Result<()>;
+
 /// What to make.
 pub struct Make {
     params: CreateParams,
@@ -114,9 +117,13 @@ impl Make {
 
     /// The torrent of `path` that is there already, if the options ask for no other: that of an
     /// earlier start.
-    pub fn made(&self, path: &Path) -> Option<PathBuf> {
-        let out = self.out.clone().map_or_else(|| beside(path), Ok).ok().filter(|_| !self.force)?;
-        let made = read_metainfo(&out).ok()?;
+    pub fn made(&self, path: &Path, interrupt: &Interrupt) -> Result<Option<PathBuf>, Problem> {
+        let out = self.out.clone().map_or_else(|| beside(path), Ok);
+        // A pipe or device is not read: it may have no end.
+        let Some(out) = out.ok().filter(|out| !self.force && out.is_file()) else {
+            return Ok(None);
+        };
+        let Ok(made) = read_metainfo(&out) else { return Ok(None) };
         let asked = |option| self.given.contains(&option);
         let mut params = CreateParams { path: path.to_owned(), ..self.params.clone() };
         // What was not asked for may be as it is.
@@ -131,7 +138,12 @@ impl Make {
                 (false, false) => Format::V1,
             };
         }
-        is_made_of(&made, &params).is_ok_and(|is| is).then_some(out)
+        let has_all = params.web_seeds.iter().all(|seed| made.web_seeds.contains(seed))
+            && (params.comment.is_none() || params.comment == made.comment);
+        match is_made_of(&made, &params, || go_on(interrupt)) {
+            Err(e @ CreateError::Stopped) => Err(problem(&e, interrupt)),
+            is => Ok(Some(out).filter(|_| has_all && is.is_ok_and(|is| is))),
+        }
     }
 
     /// Hashes what is at `path` and writes the torrent; tells where it is, if it is in a file.
@@ -144,9 +156,10 @@ impl Make {
     ) -> Result<(Created, Option<PathBuf>), Problem> {
         let to_stdout = self.is_to_stdout();
         let out = self.out.take().map_or_else(|| beside(&path), Ok)?;
-        if !to_stdout {
-            self.check_out(&path, &out)?;
-        }
+        let (place, write) = match to_stdout {
+            true => (out.clone(), whole::create as Write),
+            false => self.check_out(&path, &out)?,
+        };
         (self.params.path, self.params.name) = (path, name);
         let mut progress = Progress::new(if to_stdout { Show::Nothing } else { show });
         let (start, shown) = (Instant::now(), self.params.path.display());
@@ -156,11 +169,7 @@ impl Make {
                 progress.say(&format!("hashing   {shown}, {}", HumanBytes(so_far.total)));
             }
             progress.hashing(so_far, start.elapsed());
-            if interrupt.exit_code().is_some() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            go_on(interrupt)
         });
         progress.end();
         let created = created.map_err(|e| problem(&e, interrupt))?;
@@ -168,8 +177,7 @@ impl Make {
             output::bytes(&created.bytes);
             return Ok((created, None));
         }
-        let write = if self.force { whole::replace } else { whole::create };
-        write(&out, &created.bytes).map_err(|e| cannot_write(&out, &e))?;
+        write(&place, &created.bytes).map_err(|e| cannot_write(&out, &e))?;
         if show == Show::Words {
             progress.say(&format!(
                 "hashed    {}",
@@ -179,16 +187,40 @@ impl Make {
         Ok((created, Some(out)))
     }
 
-    /// What can go wrong with writing should do so before hours of hashing.
-    fn check_out(&self, path: &Path, out: &Path) -> Result<(), Problem> {
+    /// What can go wrong with writing should do so before hours of hashing. Tells where and how
+    /// to write.
+    fn check_out(&self, path: &Path, out: &Path) -> Result<(PathBuf, Write), Problem> {
+        let cannot = |e| cannot_write(out, &e);
+        let path = path.canonicalize().unwrap_or_default();
+        // Links are followed: through one, too, the data is the data and a device a device.
+        let found = match fs::metadata(out) {
+            Ok(found) => Some(found),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(cannot(e)),
+        };
+        let unfit = match &found {
+            Some(_) if out.canonicalize().is_ok_and(|out| out == path) => {
+                Some("what the torrent is to be made of")
+            }
+            Some(found) if found.is_dir() => Some("a folder"),
+            _ => None,
+        };
+        if let Some(what) = unfit {
+            let what = format!("{} is {what}; --out says where else to write", out.display());
+            return Err(Problem::usage(what));
+        }
         if fs::symlink_metadata(out).is_ok() && !self.force {
             return Err(exists(out));
         }
-        let folder = parent(out);
-        let cannot = |e| cannot_write(out, &e);
+        let place = match found {
+            Some(found) if !found.is_file() => return Ok((out.to_owned(), whole::feed)),
+            // What a link leads to is replaced, and not the link: it may be /dev/stdout.
+            Some(_) => out.canonicalize().map_err(cannot)?,
+            None => out.to_owned(),
+        };
+        let folder = parent(&place);
         check_writable(folder).map_err(cannot)?;
-        let (folder, path) =
-            (folder.canonicalize().map_err(cannot)?, path.canonicalize().unwrap_or_default());
+        let folder = folder.canonicalize().map_err(cannot)?;
         if path.is_dir() && folder.starts_with(&path) {
             let what = format!(
                 "{} would lie in the folder that it is made of; --out says where else",
@@ -196,7 +228,15 @@ impl Make {
             );
             return Err(Problem::usage(what));
         }
-        Ok(())
+        Ok((place, if self.force { whole::replace } else { whole::create }))
+    }
+}
+
+/// Whether the work goes on: until the user wants an end.
+fn go_on(interrupt: &Interrupt) -> ControlFlow<()> {
+    match interrupt.exit_code() {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
     }
 }
 

@@ -70,6 +70,8 @@ struct Source {
     trust: Trust,
     /// Beside the torrent's own.
     trackers: Vec<Vec<String>>,
+    /// Where the torrent was written that we made of the data, now or at an earlier start.
+    made: Option<PathBuf>,
 }
 
 impl Source {
@@ -81,6 +83,7 @@ impl Source {
                 names,
                 trust,
                 trackers,
+                made: None,
             }),
             What::Data { path, mut make } => {
                 // A path such as `..` has no name to look for in a folder.
@@ -92,12 +95,13 @@ impl Source {
                 };
                 let dir = make::parent(&path).to_owned();
                 // The second start of the same command.
-                if let Some(torrent) = make.made(&path) {
+                if let Some(torrent) = make.made(&path, interrupt)? {
                     tell_torrent(show, &torrent);
                     let trackers = make.take_trackers();
                     let (names, trust) = (Vec::new(), Trust::State);
+                    let made = Some(torrent.clone());
                     let what = What::Torrent { torrent, dir, names, trust, trackers };
-                    return Self::find(what, show, interrupt);
+                    return Ok(Self { made, ..Self::find(what, show, interrupt)? });
                 }
                 let (created, out) = make.run(path, None, show, interrupt)?;
                 out.iter().for_each(|out| tell_torrent(show, out));
@@ -109,6 +113,7 @@ impl Source {
                     names: Vec::new(),
                     trust: Trust::Files,
                     trackers: Vec::new(),
+                    made: out,
                 })
             }
         }
@@ -129,6 +134,8 @@ struct Seed {
     progress: Progress,
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
+    /// As in [`Source`].
+    made: Option<PathBuf>,
     /// It is known to be whole, or believed to be.
     serving: bool,
     last: TorrentStats,
@@ -146,7 +153,7 @@ impl Seed {
         engine: EngineHandle,
         show: Show,
     ) -> Result<Self, Problem> {
-        let Source { metainfo, dir, names: renames, trust, trackers } = source;
+        let Source { metainfo, dir, names: renames, trust, trackers, made } = source;
         let trackers = Some([metainfo.trackers.clone(), trackers].concat());
         let params = TorrentParams::new(metainfo.clone(), &dir);
         let params = TorrentParams { peers, trust, trackers, renames, paused: true, ..params };
@@ -164,6 +171,7 @@ impl Seed {
             progress,
             metainfo,
             dir,
+            made,
             serving: false,
             last,
             told: String::new(),
@@ -243,6 +251,13 @@ impl Seed {
         let (pieces, dir) = (self.metainfo.geometry.piece_count(), self.dir.display());
         // A foreign word: it may not write all over the terminal.
         let name = self.metainfo.name.escape_debug();
+        if let Some(torrent) = self.made.as_ref().filter(|_| have < pieces) {
+            // To fetch the others would undo what the user has changed.
+            let torrent = common::shown(torrent);
+            return Err(Problem::new(format!(
+                "{name} was changed since {torrent} was made of it; --force makes it anew"
+            )));
+        }
         match have {
             0 => return Err(Problem::new(format!("nothing of {name} is in {dir}"))),
             _ if have < pieces => {

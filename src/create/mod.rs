@@ -280,12 +280,18 @@ pub fn create(
 /// Whether a torrent is one that [`create`] would make of `params` now, as far as that shows
 /// without hashing: the same files with the same lengths, in the same pieces, of the same versions,
 /// private or not, and with the same source. Trackers, web seeds and remarks do not count.
+/// `go_on` is called on this thread now and then while the files are found, and ends that by
+/// breaking.
 ///
 /// # Errors
-/// [`CreateError`], where `create` would fail before it hashes.
-pub fn is_made_of(metainfo: &Metainfo, params: &CreateParams) -> Result<bool, CreateError> {
-    let (Plan { draft, .. }, _) =
-        plan(params, &RealDisk::new(OPEN_FILES), || ControlFlow::Continue(()))?;
+/// [`CreateError`], where `create` would fail before it hashes; [`CreateError::Stopped`] if
+/// `go_on` breaks.
+pub fn is_made_of(
+    metainfo: &Metainfo,
+    params: &CreateParams,
+    go_on: impl FnMut() -> ControlFlow<()>,
+) -> Result<bool, CreateError> {
+    let (Plan { draft, .. }, _) = plan(params, &RealDisk::new(OPEN_FILES), go_on)?;
     let versions = |of: &Metainfo| (of.pieces.is_empty(), of.trees.is_some());
     Ok((&draft.name, draft.single_file, &draft.files, &draft.geometry, versions(&draft))
         == (

@@ -552,6 +552,11 @@ fn folder_of_one_file_is_refused_in_version_2_alone() {
     assert_eq!(metainfo.magnet().len, Some(70_000));
 }
 
+/// [`is_made_of`] that goes on to the end.
+fn is_known(made: &Metainfo, params: &CreateParams) -> Result<bool, CreateError> {
+    is_made_of(made, params, || ControlFlow::Continue(()))
+}
+
 #[test]
 fn torrent_is_known_again_without_hashing() {
     let (_dir, root) = folder(&[("a", 40 * KIB), ("b/c", 3), ("z", 20 * KIB)]);
@@ -561,7 +566,7 @@ fn torrent_is_known_again_without_hashing() {
         let is = |change: &dyn Fn(&mut CreateParams)| {
             let mut params = params.clone();
             change(&mut params);
-            is_made_of(&made, &params).unwrap()
+            is_known(&made, &params).unwrap()
         };
         assert!(is(&|_| ()));
         assert!(is(&|p| p.comment = Some("a remark".into())));
@@ -577,9 +582,22 @@ fn torrent_is_known_again_without_hashing() {
     let params = CreateParams::new(&root);
     let made = quietly(&params).unwrap().metainfo;
     fs::write(root.join("z"), vec![1; 20 * KIB]).unwrap();
-    assert!(is_made_of(&made, &params).unwrap(), "it does not hash");
+    assert!(is_known(&made, &params).unwrap(), "it does not hash");
     fs::write(root.join("z"), [1]).unwrap();
-    assert!(!is_made_of(&made, &params).unwrap());
+    assert!(!is_known(&made, &params).unwrap());
     fs::remove_dir_all(&root).unwrap();
-    assert!(matches!(is_made_of(&made, &params), Err(CreateError::Unreadable { .. })));
+    assert!(matches!(is_known(&made, &params), Err(CreateError::Unreadable { .. })));
+}
+
+#[test]
+fn search_for_the_files_of_a_torrent_stops_on_request() {
+    let (_dir, root) = folder(&[("a", 40 * KIB), ("b/c", 3)]);
+    let params = CreateParams::new(&root);
+    let made = quietly(&params).unwrap().metainfo;
+    let mut left = 2;
+    let stopped = is_made_of(&made, &params, || {
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(CreateError::Stopped)));
 }

@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::Read,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -134,12 +136,85 @@ fn existing_torrent_file_is_replaced_only_with_force() {
         "größe.torrent exists already: seed it, or replace it by --force",
     );
     assert_eq!(fs::read(&path).unwrap(), b"mine");
+    let other = dir.path().join("größe.torrent.new");
+    fs::write(&other, b"mine").unwrap();
     assert!(run(dir.path(), &["größe", "--force", "--piece-length", "64K"]).status.success());
     assert_eq!(read(path).info_hash().0, torrent.info_hash);
     let mut left: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["größe", "größe.torrent"]);
+    assert_eq!(left, ["größe", "größe.torrent", "größe.torrent.new"]);
+    assert_eq!(fs::read(&other).unwrap(), b"mine", "no file of another's is written over");
+}
+
+#[test]
+fn force_replaces_neither_the_data_nor_a_folder() {
+    let (dir, _) = folder();
+    let data = dir.path().join("größe/z");
+    let before = fs::read(&data).unwrap();
+    std::os::unix::fs::symlink("größe/z", dir.path().join("link")).unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    let refused = |out: &str, what: &str| {
+        for force in [&[][..], &["--force"]] {
+            let ended = run(dir.path(), &[&["größe/z", "-o", out], force].concat());
+            let sentence = format!("{out} is {what}; --out says where else to write");
+            assert_fails(&ended, 2, &sentence);
+        }
+    };
+    for out in ["größe/z", "größe/../größe/z", "link"] {
+        refused(out, "what the torrent is to be made of");
+    }
+    refused("folder", "a folder");
+    assert_eq!(fs::read(&data).unwrap(), before);
+    assert!(dir.path().join("link").is_symlink() && dir.path().join("folder").is_dir());
+}
+
+#[test]
+fn pipe_or_device_is_written_to_and_not_replaced() {
+    let (dir, _) = folder();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (link, to) in [("to-pipe", "pipe"), ("to-null", "/dev/null")] {
+        std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+    }
+    assert!(run(dir.path(), &["größe", "--no-date"]).status.success());
+    let torrent = fs::read(dir.path().join("größe.torrent")).unwrap();
+    for out in ["pipe", "to-pipe"] {
+        // With both ends, opening waits for no other side.
+        let mut reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        let ended = run(dir.path(), &["größe", "--no-date", "-o", out, "--force", "--quiet"]);
+        assert!(ended.status.success(), "{}", text(&ended.stderr));
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo(), "{out}");
+        let mut read = vec![0; torrent.len()];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(read, torrent);
+    }
+    // As /dev/stdout is, when that is redirected.
+    std::os::unix::fs::symlink("to-replace", dir.path().join("to-file")).unwrap();
+    fs::write(dir.path().join("to-replace"), "mine").unwrap();
+    assert!(run(dir.path(), &["größe", "--no-date", "-o", "to-file", "--force"]).status.success());
+    assert!(dir.path().join("to-file").is_symlink());
+    assert_eq!(fs::read(dir.path().join("to-replace")).unwrap(), torrent);
+    // By a link: a program that replaced it would cost the machine its device otherwise.
+    let ended = run(dir.path(), &["größe", "-o", "to-null", "--force"]);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(dir.path().join("to-null").is_symlink());
+}
+
+#[test]
+fn too_long_name_is_told_before_hashing() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "n".repeat(255);
+    fs::write(dir.path().join(&name), "data").unwrap();
+    let sentence = format!("cannot write {name}.torrent: File name too long (os error 36)");
+    for force in [&[][..], &["--force"]] {
+        assert_fails(&run(dir.path(), &[&[name.as_str()], force].concat()), 1, &sentence);
+    }
+    // What is written for the time being has a name of its own length.
+    for _ in 0..2 {
+        let ended = run(dir.path(), &[&name, "-o", &"o".repeat(255), "--force"]);
+        assert!(ended.status.success(), "{}", text(&ended.stderr));
+    }
 }
 
 #[test]

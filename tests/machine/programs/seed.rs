@@ -112,11 +112,68 @@ fn the_same_command_serves_again_what_it_made_before() {
         assert!(seed.wait(LIMIT).success());
     }
     let exists = "seed: größe.torrent exists already: seed it, or replace it by --force";
-    assert_ends(&mut start(dir.path(), &["größe", "--format", "v2"]), 1, exists);
+    for option in [["--format", "v2"], ["--comment", "c"], ["--web-seed", "http://w.example/"]] {
+        assert_ends(&mut start(dir.path(), &[&["größe"], &option[..]].concat()), 1, exists);
+    }
     // A torrent of what was there is none of what is there.
     fs::write(dir.path().join("größe/new"), "new").unwrap();
     assert_ends(&mut start(dir.path(), &["größe"]), 1, exists);
     assert_eq!(first, Some(made()));
+}
+
+#[test]
+fn comment_and_web_seed_are_no_obstacle_to_the_second_start() {
+    let (dir, _) = served();
+    let given = ["größe", "--comment", "c", "--web-seed", "http://w.example/"];
+    for (name, args) in [("first", &given[..]), ("second", &given), ("third", &given[..1])] {
+        let mut seed = start_as(name, dir.path(), args);
+        addrs(&mut seed);
+        seed.terminate();
+        assert!(seed.wait(LIMIT).success());
+    }
+}
+
+#[test]
+fn changed_data_is_told_to_need_another_torrent() {
+    let (dir, _) = served();
+    fs::write(dir.path().join("one.txt"), [1; 1000]).unwrap();
+    for (data, file) in [("größe", "größe/z"), ("one.txt", "one.txt")] {
+        let file = dir.path().join(file);
+        let mut first = start_as("first", dir.path(), &[data]);
+        addrs(&mut first);
+        first.terminate();
+        assert!(first.wait(LIMIT).success());
+        fs::remove_file(dir.path().join("first.log")).unwrap();
+        let torrent = dir.path().join(format!("{data}.torrent"));
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[500] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        let made = fs::read(&torrent).unwrap();
+        let changed = format!(
+            "seed: {data} was changed since {data}.torrent was made of it; --force makes it anew"
+        );
+        assert_ends(&mut start_as(data, dir.path(), &[data]), 1, &changed);
+        assert_eq!((fs::read(&file).unwrap(), fs::read(&torrent).unwrap()), (bytes, made));
+    }
+}
+
+#[test]
+fn smallest_seed_ratio_is_not_reached_by_sending_nothing() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let mut seed = start(dir.path(), &["test.torrent"]);
+    let addr = addrs(&mut seed)[0];
+    let mut bench = Bench::new(&torrent);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ratio = ["--seed-ratio", "0.001", "--port", &port.to_string()];
+    let mut first = bench.start(bench.command(&[addr]).args(ratio));
+    clock::wait_for("it is complete", LIMIT, || {
+        first.output().contains("complete: ").then_some(())
+    });
+    seed.terminate();
+    assert!(seed.wait(LIMIT).success());
+    Bench::new(&torrent).complete(&torrent, &[([127, 0, 0, 1], port).into()], LIMIT);
+    assert!(first.wait(LIMIT).success(), "{}", first.output());
 }
 
 #[test]
