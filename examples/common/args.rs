@@ -11,16 +11,26 @@ use std::{
 };
 
 use cratetorrent::Rate;
-use pico_args::{Arguments, Keys};
 
 use super::Problem;
 
 /// What is left of the arguments.
 #[derive(Debug)]
 pub struct Args {
-    options: Arguments,
+    /// Those that were taken leave a gap, so that none becomes the neighbour of another.
+    words: Vec<Option<Word>>,
     /// What came after `--`: none of it is an option, whatever it begins with.
     after: Vec<OsString>,
+    /// Options that were looked for, and whether each is a flag.
+    known: Vec<(&'static str, bool)>,
+}
+
+/// A word of the command line. What came by `=` stays with its option, so that no other option can
+/// take it for a word of its own.
+#[derive(Debug)]
+struct Word {
+    text: OsString,
+    value: Option<OsString>,
 }
 
 impl Args {
@@ -36,27 +46,66 @@ impl Args {
             after = words.split_off(at);
             after.remove(0);
         }
-        Self { options: Arguments::from_vec(words.into_iter().flat_map(split).collect()), after }
+        Self {
+            words: words.into_iter().map(|word| Some(split(word))).collect(),
+            after,
+            known: Vec::new(),
+        }
     }
 
     /// Takes a flag out; whether it was there.
-    pub fn contains(&mut self, keys: impl Into<Keys>) -> bool {
-        self.options.contains(keys)
+    pub fn contains(&mut self, flag: &'static str) -> bool {
+        self.known.push((flag, true));
+        let is_flag = |word: &mut Word| word.text == flag && word.value.is_none();
+        self.words.iter_mut().any(|word| word.take_if(is_flag).is_some())
+    }
+
+    /// Takes an option and its value out. A word that begins with `--` is an option and no value of
+    /// another, whichever of them is looked for first.
+    fn take(&mut self, option: &'static str) -> Result<Option<OsString>, Problem> {
+        self.known.push((option, false));
+        let mut words = self.words.iter_mut();
+        let taken = words.find_map(|word| word.take_if(|word| word.text == option));
+        let Some(Word { value, .. }) = taken else { return Ok(None) };
+        if value.is_some() {
+            return Ok(value);
+        }
+        let Some(next) = words.next() else {
+            return Err(Problem::usage(format!("{option}: no value is given")));
+        };
+        // A gap was an option or belonged to one.
+        let is_value = |word: &mut Word| !word.text.as_encoded_bytes().starts_with(b"--");
+        next.take_if(is_value).map(|word| Some(word.text)).ok_or_else(|| {
+            Problem::usage(format!(
+                "{option}: no value is given; one that begins with -- is given as {option}=VALUE"
+            ))
+        })
+    }
+
+    /// The same for a value of text, read by `parse`.
+    fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        option: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(value) = self.take(option)? else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| usage(option, &"the value is not UTF-8"))?;
+        let wrong = |e| usage(option, &format_args!("cannot use {text:?}: {e}"));
+        parse(text).map(Some).map_err(wrong)
     }
 }
 
-/// `--option=value` is as good as the two words.
-fn split(word: OsString) -> Vec<OsString> {
+/// Takes `--option=value` apart.
+fn split(word: OsString) -> Word {
     let bytes = word.as_encoded_bytes();
     let at = bytes.iter().position(|&b| b == b'=').filter(|&at| at > 2 && bytes.starts_with(b"--"));
     let option = at.and_then(|at| bytes.get(2..at));
     match (at, option) {
         (Some(at), Some(option)) if option.iter().all(|b| b.is_ascii_lowercase() || *b == b'-') => {
-            let (option, value) =
-                (format!("--{}", String::from_utf8_lossy(option)), tail(&word, at + 1));
-            vec![option.into(), value]
+            let text = format!("--{}", String::from_utf8_lossy(option)).into();
+            Word { text, value: Some(tail(&word, at + 1)) }
         }
-        _ => vec![word],
+        _ => Word { text: word, value: None },
     }
 }
 
@@ -78,21 +127,24 @@ pub fn value<T: std::str::FromStr<Err: std::fmt::Display>>(
     args: &mut Args,
     option: &'static str,
 ) -> Result<Option<T>, Problem> {
-    args.options.opt_value_from_str(option).map_err(|e| usage(option, &e))
+    args.parsed(option, str::parse)
 }
 
 /// A path given with an option.
 pub fn path(args: &mut Args, option: &'static str) -> Result<Option<PathBuf>, Problem> {
-    args.options.opt_value_from_os_str(option, filled_path).map_err(|e| usage(option, &e))
+    let filled = |value: OsString| filled_path(&value).map_err(|e| usage(option, &e));
+    args.take(option)?.map(filled).transpose()
 }
 
 /// The same for an option that has a short form, which is the first of `keys`.
 pub fn short_path(
     args: &mut Args,
-    keys: [&'static str; 2],
-    option: &str,
+    [short, long]: [&'static str; 2],
 ) -> Result<Option<PathBuf>, Problem> {
-    args.options.opt_value_from_os_str(keys, filled_path).map_err(|e| usage(option, &e))
+    match (path(args, short)?, path(args, long)?) {
+        (Some(_), Some(_)) => Err(given_twice(long)),
+        (short, long) => Ok(short.or(long)),
+    }
 }
 
 fn filled_path(arg: &OsStr) -> Result<PathBuf, &'static str> {
@@ -101,7 +153,11 @@ fn filled_path(arg: &OsStr) -> Result<PathBuf, &'static str> {
 
 /// The values of an option that may be given more than once.
 pub fn values(args: &mut Args, option: &'static str) -> Result<Vec<String>, Problem> {
-    args.options.values_from_str(option).map_err(|e| usage(option, &e))
+    let mut values = Vec::new();
+    while let Some(value) = value(args, option)? {
+        values.push(value);
+    }
+    Ok(values)
 }
 
 /// The addresses in all `--peer` options.
@@ -132,24 +188,32 @@ pub fn given_rate(args: &mut Args, option: &'static str) -> Result<Option<Option
             number.parse().map_err(|_| "a rate is a number, perhaps followed by K, M or G")?;
         Ok::<_, &str>(Rate::new(number.saturating_mul(unit)))
     };
-    args.options.opt_value_from_fn(option, rate).map_err(|e| usage(option, &e))
+    args.parsed(option, rate)
 }
 
 /// What is left when all options were taken. A lone `-` is no option.
 pub fn free(args: Args) -> Result<Vec<OsString>, Problem> {
-    let mut free = args.options.finish();
-    let is_option = |arg: &&OsString| arg.len() > 1 && arg.as_encoded_bytes().starts_with(b"-");
-    match free.iter().find(is_option) {
-        Some(unknown) => {
-            let what =
-                format!("there is no option {}; --help lists them", unknown.to_string_lossy());
-            Err(Problem::usage(what))
-        }
-        None => {
-            free.extend(args.after);
-            Ok(free)
-        }
+    let Args { words, after, known } = args;
+    let is_option =
+        |word: &&Word| word.text.len() > 1 && word.text.as_encoded_bytes().starts_with(b"-");
+    let words: Vec<_> = words.into_iter().flatten().collect();
+    if let Some(Word { text, value }) = words.iter().find(is_option) {
+        return Err(match known.iter().find(|(option, _)| text == option) {
+            Some((flag, true)) if value.is_some() => {
+                Problem::usage(format!("{flag} takes no value"))
+            }
+            Some((option, _)) => given_twice(option),
+            None => Problem::usage(format!(
+                "there is no option {}; --help lists them",
+                text.to_string_lossy()
+            )),
+        });
     }
+    Ok(words.into_iter().map(|word| word.text).chain(after).collect())
+}
+
+fn given_twice(option: &str) -> Problem {
+    Problem::usage(format!("{option} is given twice"))
 }
 
 /// Set to nothing counts as not set.
@@ -202,7 +266,7 @@ pub fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Resul
     Ok(())
 }
 
-fn usage(option: &str, e: &pico_args::Error) -> Problem {
+fn usage(option: &str, e: &dyn std::fmt::Display) -> Problem {
     Problem::usage(format!("{option}: {e}"))
 }
 

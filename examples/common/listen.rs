@@ -4,18 +4,20 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
 };
 
 use cratetorrent::{
-    Alerts, Conf, EngineHandle, ReactorError,
+    Alerts, Conf, EngineHandle, IpFilter, Reactor, ReactorError,
     conf::{Bootstrap, CryptoMethod, Encryption, ProxyServer, Transports},
-    spawn,
+    handle::spawn_reactor,
 };
 
 use super::{
     Problem,
     args::{Args, look_up_nothing, value, variable},
     nodes::{self, Nodes, StateFile},
+    read_blocklist,
 };
 
 /// The ports to try when none is asked for.
@@ -191,11 +193,13 @@ impl Place {
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
     /// on any. For a program that goes on serving (`serves`), the router is asked to let peers in.
-    /// The nodes of the DHT that the engine knows are for the program to keep at the end.
+    /// The addresses of `blocklist` are blocked before the first peer of a restored session is
+    /// dialled. The nodes of the DHT that the engine knows are for the program to keep at the end.
     pub fn start(
         &self,
         mut conf: Conf,
         serves: bool,
+        blocklist: Option<&Path>,
     ) -> Result<(EngineHandle, Alerts, Nodes), Problem> {
         conf.port_mapping.enabled = serves && !self.no_mapping && !self.deaf;
         conf.peers.exchange = !self.no_pex;
@@ -212,13 +216,18 @@ impl Place {
         conf.network.transports = self.transports;
         conf.proxy.server.clone_from(&self.proxy);
         let state = self.dht.set(&mut conf)?;
-        let (engine, alerts) = self.start_with(conf)?;
+        let filter = blocklist.map(read_blocklist).transpose()?;
+        let (engine, alerts) = self.start_with(conf, filter.as_ref())?;
         let nodes = Nodes::keep(&engine, state);
         Ok((engine, alerts, nodes))
     }
 
-    fn start_with(&self, conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
-        self.try_start(conf).map_err(|e| match (&self.bind, &e) {
+    fn start_with(
+        &self,
+        conf: Conf,
+        filter: Option<&IpFilter>,
+    ) -> Result<(EngineHandle, Alerts), Problem> {
+        self.try_start(conf, filter).map_err(|e| match (&self.bind, &e) {
             (Some(bind), ReactorError::Listen { .. }) => {
                 Problem::new(format!("--bind {bind}: {e}"))
             }
@@ -226,25 +235,29 @@ impl Place {
         })
     }
 
-    fn try_start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), ReactorError> {
+    fn try_start(
+        &self,
+        mut conf: Conf,
+        filter: Option<&IpFilter>,
+    ) -> Result<(EngineHandle, Alerts), ReactorError> {
         match self.bind.as_deref().map(str::parse::<IpAddr>) {
             Some(Ok(addr)) => conf.network.bind_addrs = vec![addr],
             Some(Err(_)) => conf.network.bind_interface.clone_from(&self.bind),
             None => {}
         }
         if self.deaf || !conf.listens() {
-            return spawn(conf);
+            return start_filtered(conf, filter);
         }
         if let Some(port) = self.port {
-            return start_on(&conf, port);
+            return start_on(&conf, port, filter);
         }
         for port in PORTS {
-            match start_on(&conf, port) {
+            match start_on(&conf, port, filter) {
                 Err(e) if is_busy(&e) => {}
                 other => return other,
             }
         }
-        start_on(&conf, 0)
+        start_on(&conf, 0, filter)
     }
 }
 
@@ -252,10 +265,26 @@ fn is_busy(e: &ReactorError) -> bool {
     matches!(e, ReactorError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
-fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorError> {
+/// Starts an engine that has its filter before it does anything.
+fn start_filtered(
+    conf: Conf,
+    filter: Option<&IpFilter>,
+) -> Result<(EngineHandle, Alerts), ReactorError> {
+    let mut reactor = Reactor::new(conf)?;
+    if let Some(filter) = filter {
+        reactor.verbs().set_ip_filter(filter.clone());
+    }
+    spawn_reactor(reactor).map_err(ReactorError::Setup)
+}
+
+fn start_on(
+    conf: &Conf,
+    port: u16,
+    filter: Option<&IpFilter>,
+) -> Result<(EngineHandle, Alerts), ReactorError> {
     let on = |addrs: &[IpAddr]| {
         let listen = addrs.iter().map(|&addr| SocketAddr::from((addr, port))).collect();
-        spawn(conf.clone().with(|conf| conf.network.listen = listen))
+        start_filtered(conf.clone().with(|conf| conf.network.listen = listen), filter)
     };
     if !conf.network.bind_addrs.is_empty() {
         return on(&conf.network.bind_addrs);

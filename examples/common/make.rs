@@ -77,7 +77,7 @@ impl Make {
             params.creation_date = i64::try_from(since.as_secs()).ok();
             params.created_by = Some(SAID.into());
         }
-        let out = args::short_path(args, ["-o", "--out"], "--out")?;
+        let out = args::short_path(args, ["-o", "--out"])?;
         note(out.is_some(), "--out");
         let piece_len: Option<String> = args::value(args, "--piece-length")?;
         note(piece_len.is_some(), "--piece-length");

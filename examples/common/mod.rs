@@ -25,7 +25,7 @@ use std::{
 
 use args::Args;
 use cratetorrent::{
-    Alert, Alerts, EngineHandle,
+    Alert, Alerts, EngineHandle, IpFilter,
     handle::NoAlert,
     wire::{
         blocklist::{Blocklist, BlocklistLimits},
@@ -72,12 +72,15 @@ pub fn program<T>(
     work: impl FnOnce(T) -> Result<ExitCode, Problem>,
 ) -> ExitCode {
     start_log();
+    if let Err(problem) = signals::obey() {
+        return end(Err(problem));
+    }
     let mut args = Args::from_env();
-    if args.contains(["-h", "--help"]) {
+    if args.contains("-h") || args.contains("--help") {
         print(&help());
         return ExitCode::SUCCESS;
     }
-    if args.contains(["-V", "--version"]) {
+    if args.contains("-V") || args.contains("--version") {
         print(concat!(env!("CARGO_CRATE_NAME"), " ", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
@@ -157,8 +160,8 @@ pub fn read_magnet(path: &Path) -> Option<Result<Magnet, Problem>> {
     Some(magnet.map_err(|e| Problem::usage(format!("{}: {e}", shown(path)))))
 }
 
-/// Reads a list of addresses and has the engine keep away from them.
-pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
+/// Reads a list of addresses that an engine is to keep away from.
+pub fn read_blocklist(path: &Path) -> Result<IpFilter, Problem> {
     let cannot =
         |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
     let mut bytes = Vec::new();
@@ -171,7 +174,7 @@ pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
         complain(&format!("{}: {} lines are left out; {first}", shown(path), list.bad));
     }
     log::info!("{} ranges of addresses are blocked", list.ranges);
-    engine.call(move |engine| engine.set_ip_filter(list.filter)).map_err(Problem::of)
+    Ok(list.filter)
 }
 
 const MAGNET: &str = "a magnet link";

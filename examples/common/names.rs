@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use cratetorrent::Alert;
+use cratetorrent::{AddError, Alert};
 
 use super::{Problem, printable};
 
@@ -19,6 +19,14 @@ pub fn parse(values: Vec<String>) -> Result<Renames, Problem> {
         Ok((index.trim().parse().map_err(|_| wrong())?, PathBuf::from(path)))
     };
     values.into_iter().map(rename).collect()
+}
+
+/// Why a torrent was not added: a name that the user gave is misuse, all else a failure.
+pub fn refused(e: AddError) -> Problem {
+    match e {
+        AddError::Rename { .. } => Problem::usage(format!("--name: {e}")),
+        e => Problem::of(e),
+    }
 }
 
 /// A sentence, if the alert is of names.

@@ -82,7 +82,7 @@ impl Driver {
         if begins_nowhere && !options.hashes.is_empty() {
             let why = "no node to begin at: name one with --bootstrap, or a file that has some \
                        with --dht-state";
-            return Err(Problem::new(why));
+            return Err(Problem::usage(why));
         }
         let (tell, news) = mpsc::channel();
         let mut sockets = BTreeMap::new();

@@ -18,7 +18,7 @@ mod picture;
 use std::{fs, process::ExitCode, time::Duration};
 
 use args::Options;
-use common::{Problem, shown, signals::Interrupt};
+use common::{Problem, complain, shown, signals::Interrupt};
 use cratetorrent::dht::Announce;
 use drive::{Driver, News};
 use look::Look;
@@ -43,7 +43,12 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
 
     let kept = keep(&options, &driver, &look);
     match interrupt.exit_code() {
-        Some(code) if !looked => Ok(ExitCode::from(code)),
+        Some(code) if !looked => {
+            if let Err(problem) = kept {
+                complain(&problem.sentence);
+            }
+            Ok(ExitCode::from(code))
+        }
         _ if options.hashes.is_empty() || look.peers > 0 => kept.map(|()| ExitCode::SUCCESS),
         _ => kept.map(|()| ExitCode::FAILURE),
     }

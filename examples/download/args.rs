@@ -92,14 +92,13 @@ pub struct Options {
 
 pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let torrent = variable("METAINFO_PATH");
-    if env::args_os().len() <= 1 && torrent.is_none() {
+    let named_peers = variable("SEED");
+    // In a container, peers without a torrent are a mistake and no wish for the demo.
+    if env::args_os().len() <= 1 && torrent.is_none() && named_peers.is_none() {
         return Ok(Command::Demo);
     }
     let place = Place::parse(&mut args)?;
     let mut peers = peers(&mut args)?;
-    if let Some(list) = variable("SEED") {
-        resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
-    }
     let trackers = trackers(&mut args)?;
     let web_seeds = web_seeds(&mut args)?;
     let dir = path(&mut args, "--dir")?;
@@ -126,6 +125,9 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
         .pop()
         .or(torrent)
         .ok_or_else(|| Problem::usage("no torrent given; --help tells how"))?;
+    if let Some(list) = named_peers {
+        resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
+    }
     Ok(Command::Fetch(Box::new(Options {
         torrent: torrent.into(),
         dir: dir

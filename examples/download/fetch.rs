@@ -20,9 +20,9 @@ use crate::{
     Problem,
     args::Options,
     common::{
-        block, check_writable, complain,
+        check_writable, complain,
         follow::{self, News},
-        limits, listen,
+        limits, listen, names,
         nodes::Nodes,
         progress::{MetadataProgress, Progress, pace},
         read_magnet, read_metainfo, shut_down,
@@ -82,8 +82,13 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
         noted.note();
         stop.shutdown();
     })?;
-    let added = engine.call(move |engine| engine.add_torrent(params)).map_err(Problem::of)?;
-    let torrent = added.map_err(Problem::of)?;
+    let added = engine.call(move |engine| engine.add_torrent(params)).map_err(Problem::of);
+    let added = added.and_then(|added| added.map_err(names::refused));
+    // An engine that ends on a signal refuses the torrent.
+    if let (Err(_), Some(code)) = (&added, interrupt.exit_code()) {
+        return Ok(ExitCode::from(code));
+    }
+    let torrent = added?;
     if known.is_none() && !has_source && !options.place.has_port() {
         return Err(Problem::new(NO_PEERS));
     }
@@ -200,11 +205,7 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts, Nodes), Problem> {
         conf.network.limits = options.limits;
     });
     limits::use_all_descriptors(&mut conf);
-    let (engine, alerts, nodes) = options.place.start(conf, options.seed)?;
-    if let Some(path) = &options.blocklist {
-        block(&engine, path)?;
-    }
-    Ok((engine, alerts, nodes))
+    options.place.start(conf, options.seed, options.blocklist.as_deref())
 }
 
 /// What is downloaded.

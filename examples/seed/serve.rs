@@ -18,10 +18,10 @@ use serde_json::json;
 use crate::{
     args::{Options, What},
     common::{
-        self, Problem, block, complain,
+        self, Problem, complain,
         follow::{self, News},
         make,
-        names::Renames,
+        names::{self, Renames},
         printable,
         progress::{Progress, Show},
         read_metainfo, shut_down,
@@ -47,10 +47,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
         conf.network.limits = limits;
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts, nodes) = place.start(conf, true)?;
-    if let Some(path) = &blocklist {
-        block(&engine, path)?;
-    }
+    let (engine, alerts, nodes) = place.start(conf, true, blocklist.as_deref())?;
 
     let mut seed = Seed::add(source, peers, engine, show)?;
     let outcome = seed.follow(&alerts, &interrupt);
@@ -160,7 +157,7 @@ impl Seed {
         let torrent = engine
             .call(|engine| engine.add_torrent(params))
             .map_err(Problem::of)?
-            .map_err(Problem::of)?;
+            .map_err(names::refused)?;
         let progress = Progress::new(show);
         progress.set_total(metainfo.geometry.total_len());
         let mut last = TorrentStats::default();

@@ -69,10 +69,7 @@ fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
         conf.session.dir = Some(dir);
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts, _) = place.start(conf, true)?;
-    if let Some(path) = &blocklist {
-        common::block(&engine, path)?;
-    }
+    let (engine, alerts, _) = place.start(conf, true, blocklist.as_deref())?;
     // What the folder remembers holds, unless this start says otherwise.
     let known = engine.call(move |engine| {
         if down.is_some() || up.is_some() {

@@ -59,10 +59,10 @@ pub enum Command {
 
 pub fn parse() -> Result<Command, Problem> {
     let mut args = Args::from_env();
-    if args.contains(["-h", "--help"]) {
+    if args.contains("-h") || args.contains("--help") {
         return Ok(Command::Help);
     }
-    if args.contains(["-V", "--version"]) {
+    if args.contains("-V") || args.contains("--version") {
         return Ok(Command::Version);
     }
     let command = if let Some(plan) = value(&mut args, "--plan")? {

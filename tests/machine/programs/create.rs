@@ -290,12 +290,30 @@ fn nonsense_is_told_in_a_sentence() {
             "\"http://a b/\" is not the address of a tracker or web seed",
         ),
         (&["größe", "--name", "a/b"], "a torrent cannot be called \"a/b\""),
-        (&["größe", "--out", ""], "--out: failed to parse a binary argument: an empty path"),
+        (&["größe", "--out", ""], "--out: an empty path"),
+        (&["größe", "--comment", "a", "--comment", "b"], "--comment is given twice"),
+        (&["größe", "--private", "--private"], "--private is given twice"),
+        (&["größe", "--private=yes"], "--private takes no value"),
+        (&["größe", "--comment"], "--comment: no value is given"),
+        (
+            &["--comment", "--private", "größe"],
+            "--comment: no value is given; one that begins with -- is given as --comment=VALUE",
+        ),
     ] {
         let out = run(dir.path(), args);
         assert_fails(&out, 2, sentence);
     }
     assert!(!dir.path().join("größe.torrent").exists());
+}
+
+#[test]
+fn value_after_equals_is_no_other_option() {
+    let (dir, _) = folder();
+    let out = run(dir.path(), &["größe", "--comment=--private", "-o", "t"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(!read(dir.path().join("t")).private);
+    let bytes = fs::read(dir.path().join("t")).unwrap();
+    assert!(text(&bytes).contains("7:comment9:--private"), "{}", text(&bytes));
 }
 
 #[test]

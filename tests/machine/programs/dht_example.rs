@@ -11,7 +11,7 @@ use std::{
 
 use crate::support::{
     clock,
-    download::{Ended, example, ours, quiet},
+    download::{Ended, ours, quiet},
     process::Process,
 };
 use cratetorrent::dht::DhtState;
@@ -127,9 +127,8 @@ fn wrong_usage_of_dht_is_told() {
         assert_eq!(ended.status.code(), Some(2), "{args:?}: {}", ended.output);
         ended.assert_says(&["dht: ", words]);
     }
-    // Not nonsense, but it cannot be.
     let ended = run(&mut dht(&[HASH]));
-    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.output);
     ended.assert_says(&["no node to begin at", "--bootstrap", "--dht-state"]);
     let ended = run(&mut dht(&["--warm", "1s", "--bootstrap", NAMELESS]));
     ended.assert_success();
@@ -170,7 +169,7 @@ fn file_that_holds_no_nodes_is_left_as_it_is() {
         .assert_success();
     let before = fs::read(&kept).unwrap();
     let mut sh = quiet(Command::new("sh"));
-    sh.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "-"]).arg(example("dht"));
+    sh.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "-"]).arg(ours("dht").get_program());
     sh.args(["--listen", "127.0.0.1:0", "--warm", "1s", "--dht-state"]).arg(&kept);
     // Through pipes, since no file may grow.
     let Output { status, stderr, .. } = sh.output().unwrap();
@@ -245,6 +244,23 @@ fn signal_ends_a_node_in_good_order() {
         assert_eq!(process.wait(LIMIT).code(), Some(code), "{}", process.output());
         assert_eq!(nodes_in(&state), 1);
     }
+}
+
+#[test]
+fn signal_does_not_hide_a_state_that_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_node, first) = node(dir.path());
+    let folder = dir.path().join("gone");
+    fs::create_dir(&folder).unwrap();
+    let mut command = dht(&[HASH, "--bootstrap", &first, "--warm", "1m", "--dht-state"]);
+    let mut process = Process::spawn("lost", command.arg(folder.join("state")), dir.path());
+    clock::wait_for("it is online", LIMIT, || {
+        process.output().contains("nodes of IPv4 answer").then_some(())
+    });
+    fs::remove_dir_all(&folder).unwrap();
+    process.terminate();
+    assert_eq!(process.wait(LIMIT).code(), Some(143), "{}", process.output());
+    assert!(process.output().contains("--dht-state: what is known"), "{}", process.output());
 }
 
 #[test]

@@ -172,8 +172,11 @@ fn smallest_seed_ratio_is_not_reached_by_sending_nothing() {
     });
     seed.terminate();
     assert!(seed.wait(LIMIT).success());
-    Bench::new(&torrent).complete(&torrent, &[([127, 0, 0, 1], port).into()], LIMIT);
+    // It serves until it has sent a piece or so, and no longer.
+    let mut other = Bench::new(&torrent);
+    let second = other.start(&mut other.command(&[([127, 0, 0, 1], port).into()]));
     assert!(first.wait(LIMIT).success(), "{}", first.output());
+    assert!(second.output().contains("is connected"), "{}", second.output());
 }
 
 #[test]

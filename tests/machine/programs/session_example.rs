@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     time::Duration,
@@ -377,6 +377,44 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
             (Some(2), format!("session: {sentence}\n").into_bytes())
         );
     }
+}
+
+#[test]
+fn blocked_peer_of_a_restored_session_is_not_dialled() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::rename(small("one", 8).write_metainfo(dir.path()), dir.path().join("x.torrent")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut session = Session::start(dir.path(), &["--transport", "tcp"]);
+    session.say("add x.torrent");
+    session.line("added 1 ");
+    session.say(&format!("peer 1 {}", listener.local_addr().unwrap()));
+    // It is kept since it was connected.
+    drop(listener.accept().unwrap());
+    session.say("quit");
+    session.assert_ends(0);
+
+    listener.set_nonblocking(true).unwrap();
+    // It may be dialled again at once, the other way.
+    let forget = || while listener.accept().is_ok() {};
+    let connects = || clock::try_wait_for(Duration::from_secs(3), || listener.accept().ok());
+    forget();
+    let mut session = Session::start(dir.path(), &["--transport", "tcp"]);
+    session.line("ready on ");
+    assert!(connects().is_some(), "the peer was not kept");
+    session.say("quit");
+    session.assert_ends(0);
+    forget();
+
+    // A long list takes its time to be read.
+    let mut list: String =
+        (0..200_000).map(|n| format!("10.{}.{}.{}\n", n >> 16, n >> 8 & 255, n & 255)).collect();
+    list += "127.0.0.0/8\n";
+    fs::write(dir.path().join("list"), list).unwrap();
+    let mut session = Session::start(dir.path(), &["--transport", "tcp", "--blocklist", "list"]);
+    session.line("ready on ");
+    assert!(connects().is_none(), "a blocked peer was dialled");
+    session.say("quit");
+    session.assert_ends(0);
 }
 
 #[test]

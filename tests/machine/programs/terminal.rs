@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -11,13 +12,18 @@ use std::{
 
 use crate::support::{
     clock,
-    download::{Bench, ours},
+    download::{Bench, QUIET, ours},
     ports,
+    process::Process,
     seeder::Seeder,
+    system::skip,
     terminal::Terminal,
     torrent::{Recipe, Torrent},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
+};
 
 const LIMIT: Duration = Duration::from_secs(45);
 
@@ -160,6 +166,69 @@ fn name_that_does_not_resolve_is_a_failure_and_no_misuse() {
         let status = bench.command(&[]).arg(format!("--peer={peer}")).output().unwrap().status;
         assert_eq!(status.code(), Some(code), "{peer}");
     }
+}
+
+#[test]
+fn misuse_of_download_exits_with_2() {
+    let (bench, _, _seeder) = slow();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--dir", "elsewhere"], "--dir is given twice"),
+        (&["--blocklist", "--quiet"], "--blocklist: no value is given"),
+        (&["--name", "99=x"], "--name: "),
+        (&["--name", "0=/abs"], "--name: "),
+        (&["--name", "0="], "--name: "),
+        (&["--select", "99"], "--select: "),
+    ];
+    for (args, sentence) in cases {
+        let output = bench.command(&[]).env_remove("RUST_LOG").args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.starts_with(&format!("download: {sentence}")), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn peers_in_the_environment_without_a_torrent_are_misuse() {
+    let mut command = ours("download");
+    command.env_remove("METAINFO_PATH").env("SEED", "127.0.0.1:6881");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said, "download: no torrent given; --help tells how\n");
+}
+
+/// As process 1 of a container, which a signal ends only if it is caught. What the program waits
+/// for before it starts is a torrent that comes through a pipe.
+#[test]
+fn process_1_obeys_a_signal_before_it_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let isolated = |program: &Path| {
+        let mut command = Command::new("unshare");
+        command.envs(QUIET).args(["-r", "--pid", "--fork", "--kill-child"]).arg(program);
+        command
+    };
+    if !isolated(Path::new("true")).status().is_ok_and(|status| status.success()) {
+        return skip(
+            "process_1_obeys_a_signal_before_it_starts",
+            "there are no process namespaces here",
+        );
+    }
+    let mut command = isolated(Path::new(ours("download").get_program()));
+    command.arg(&pipe).arg("--no-listen").env_remove("SEED");
+    let mut process = Process::spawn("process-1", &mut command, dir.path());
+    let children = format!("/proc/{0}/task/{0}/children", process.id());
+    // A writer can open the pipe without waiting when the program waits for it.
+    let writer = clock::wait_for("it reads the torrent", LIMIT, || {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        rustix::fs::open(&pipe, flags, Mode::empty()).ok()
+    });
+    let child = fs::read_to_string(children).unwrap();
+    let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    kill_process(child, Signal::TERM).unwrap();
+    assert_eq!(process.wait(Duration::from_secs(2)).code(), Some(143), "{}", process.output());
+    drop(writer);
 }
 
 #[test]
