@@ -206,8 +206,8 @@ fn network_of_libtorrent_and_ours_finds_peers_and_values() {
     // One of ours announces: all of theirs find it.
     let hash = NodeId([0x5a; 20]);
     let now = ours.now();
-    let port_v4 = Some(1111);
-    let announce = Announce { port_v4, port_v6: None, implied_port: false, seed: false };
+    let port = Some(1111);
+    let announce = Announce { port_v4: port, port_v6: port, implied_port: false, seed: false };
     ours.nodes[3].0.announce(now, hash, Some(announce));
     let expected: BTreeSet<SocketAddr> =
         ours.addrs(3).into_iter().map(|addr| SocketAddr::new(addr.ip(), 1111)).collect();
